@@ -1,0 +1,339 @@
+"""A small machine's memory, made of bytes: the memmap, the page frames, and the addresses that lead to both.
+
+The memmap is one stretch of bytes, a 64-byte `struct page` for each page frame.  It has kernel addresses, as on x86_64
+in 2013: the record of page `pfn` lies at 0xffffea0000000000 + 64 * pfn, the frame itself at 0xffff880000000000 +
+4096 * pfn (sources.ADDRESSES).  A `list_head` holds such addresses, so a damaged link leads where it would lead a
+kernel: to another record, to somebody's data, or nowhere.  Nowhere is a `KernelOops`.
+
+    >>> m = Memmap(4)
+    >>> hex(m.record(2)), hex(m.frame(2))
+    ('0xffffea0000000080', '0xffff880000002000')
+    >>> m.store(m.record(2) + 24, 0xffffea0000000050)     # a pointer, where _mapcount and _count are
+    >>> m.page(2)["_mapcount"], m.page(2)["_count"]
+    (80, -5632)
+    >>> m.load(0xffffea0100000050)
+    Traceback (most recent call last):
+    zbudlab.memmap.KernelOops: unable to handle kernel paging request at 0xffffea0100000050 (read)
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .struct_page import LIST_POISON1, LIST_POISON2, PAGE_SIZE, RECORD, STRUCT_PAGE, ZONE_NORMAL, Layout, PageTail
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VMEMMAP = 0xFFFFEA0000000000  # struct page of pfn 0
+DIRECT_MAP = 0xFFFF880000000000  # byte 0 of physical memory
+
+
+class KernelOops(Exception):
+    """The machine touched an address where nothing is.
+
+    `address` is the address, `access` is "read" or "write", `during` names the operations that were under way,
+    innermost first.  What was written before the fault stays written, as on a real machine.
+    """
+
+    def __init__(self, address: int, access: str) -> None:
+        super().__init__(address, access)
+        self.address, self.access = address, access
+        self.during: list[str] = []
+
+    def within(self, operation: str) -> KernelOops:
+        """The same oops, with one more operation named."""
+        self.during.append(operation)
+        return self
+
+    def __str__(self) -> str:
+        where = f"{self.address:#018x}" if self.address >= PAGE_SIZE else f"{self.address:#x}"
+        if self.address < PAGE_SIZE:
+            what = "NULL pointer dereference"
+        elif not canonical(self.address):
+            what = "general protection fault"
+        else:
+            what = "unable to handle kernel paging request"
+        return f"{what} at {where} ({', in '.join([self.access, *self.during])})"
+
+
+def canonical(address: int) -> bool:
+    """Whether x86_64 accepts `address` as an address at all: bits 47 to 63 are all alike."""
+    return address >> 47 in (0, 0x1FFFF)
+
+
+class Saved(NamedTuple):
+    """A copy of a memmap's bytes: what `Memmap.save` returns and `Memmap.restore` takes."""
+
+    records: bytes
+    frames: dict[int, bytes]
+    owner: dict[int, str]
+
+
+class Memmap:
+    """Records and frames of `pages` page frames from `base_pfn` on.
+
+    `ram` lists the ranges of page frame numbers that have memory behind them; by default the frames that the records
+    describe.  Frames come into being when first touched, so a memmap of a million pages costs 64 MiB, not 4 GiB.
+    `owner` says in truth who has a page (pfn to a word; a missing pfn is free): no reader of the memmap can see it.
+
+    Raises ValueError if `pages` is not at least 1.
+    """
+
+    layout: Layout = STRUCT_PAGE
+
+    def __init__(self, pages: int, *, base_pfn: int = 0, ram: Iterable[range] | None = None) -> None:
+        if pages < 1 or base_pfn < 0:
+            raise ValueError(f"a memmap needs at least 1 page and a base pfn of at least 0, not {pages} and {base_pfn}")
+        self.pfns = range(base_pfn, base_pfn + pages)
+        self.ram = [self.pfns] if ram is None else list(ram)
+        self.raw = bytearray(RECORD * pages)
+        self.owner: dict[int, str] = {}
+        views = {code: memoryview(self.raw).cast(code) for code in "QIiHB"}
+        self._words = views["Q"]
+        self._fields = {f.name: (views[f.code], f.offset // f.size, RECORD // f.size) for f in self.layout.values()}
+        self._start, self._bytes = VMEMMAP + RECORD * base_pfn, RECORD * pages
+        self._frames: dict[int, memoryview] = {}
+
+    # ------------------------------------------------------------------ addresses
+
+    def record(self, pfn: int) -> int:
+        """Kernel address of the struct page of `pfn` (mirrors pfn_to_page)."""
+        return VMEMMAP + RECORD * pfn
+
+    def frame(self, pfn: int) -> int:
+        """Kernel address of byte 0 of page frame `pfn` (mirrors page_address)."""
+        return DIRECT_MAP + PAGE_SIZE * pfn
+
+    def at(self, address: int, access: str = "read") -> tuple[memoryview, int]:
+        """The memory behind an 8-byte aligned kernel address, as 64-bit words, and the index of the word there.
+
+        Raises KernelOops where nothing is mapped.  This is the one way to memory; everything else goes through it.
+        """
+        offset = address - self._start
+        if 0 <= offset < self._bytes:
+            return self._words, offset >> 3
+        frame = self._frames.get((address - DIRECT_MAP) >> 12)
+        if frame is None:
+            frame = self._new_frame(address, access)
+        return frame, (address & 0xFFF) >> 3
+
+    def _new_frame(self, address: int, access: str) -> memoryview:
+        pfn = (address - DIRECT_MAP) >> 12
+        if not any(pfn in part for part in self.ram):
+            raise KernelOops(address, access)
+        return self._frames.setdefault(pfn, memoryview(bytearray(PAGE_SIZE)).cast("Q"))
+
+    def load(self, address: int, size: int = 8) -> int:
+        """The unsigned little-endian number in `size` bytes (1 to 8) at a kernel address."""
+        words, i = self.at(address)
+        first = address & 7
+        value: int = words[i] >> 8 * first
+        if first + size > 8:  # the rest lies in the next word
+            words, i = self.at((address & ~7) + 8)
+            value |= words[i] << 8 * (8 - first)
+        return value & ((1 << 8 * size) - 1)
+
+    def store(self, address: int, value: int, size: int = 8) -> None:
+        """Put the low `size` bytes (1 to 8) of `value` at a kernel address."""
+        first, mask = address & 7, (1 << 8 * size) - 1
+        words, i = self.at(address, "write")
+        keep = words[i] & ~(mask << 8 * first)
+        if first + size > 8:
+            rest, j = self.at((address & ~7) + 8, "write")
+            rest[j] = (rest[j] & ~(mask >> 8 * (8 - first))) | (value & mask) >> 8 * (8 - first)
+        words[i] = keep | ((value & mask) << 8 * first) & 0xFFFF_FFFF_FFFF_FFFF
+
+    def frame_bytes(self, pfn: int) -> memoryview:
+        """The 4096 bytes of a page frame, writable; raises KernelOops where there is no RAM."""
+        return self.at(self.frame(pfn), "write")[0].cast("B")
+
+    def where(self, address: int) -> str:
+        """In words, what lies at a kernel address.
+
+        >>> Memmap(8).where(0xffffea0000000150), Memmap(8).where(0xffff880000001040), Memmap(8).where(0)
+        ('struct page of 0x5, byte 16', 'page 0x1 + 0x040', 'nowhere')
+        """
+        if address in (LIST_POISON1, LIST_POISON2):
+            return "list poison"
+        if 0 <= address - self._start < self._bytes:
+            pfn, byte = divmod(address - VMEMMAP, RECORD)
+            return f"struct page of {pfn:#x}, byte {byte}"
+        pfn, byte = divmod(address - DIRECT_MAP, PAGE_SIZE)
+        return f"page {pfn:#x} + {byte:#05x}" if any(pfn in part for part in self.ram) else "nowhere"
+
+    # ------------------------------------------------------------------ records
+
+    def page(self, pfn: int) -> Page:
+        """One record, by name: `memmap.page(5)["_count"]`.  Raises IndexError for a pfn outside the memmap."""
+        if pfn not in self.pfns:
+            raise IndexError(f"pfn {pfn:#x} is outside this memmap ({self.pfns[0]:#x} to {self.pfns[-1]:#x})")
+        return Page(self, pfn)
+
+    def records(self, layout: Layout = STRUCT_PAGE) -> np.ndarray[Any, Any]:
+        """All records as a numpy structured array, shape (pages,), over the very same bytes, read as `layout`."""
+        import numpy as np
+
+        return np.frombuffer(self.raw, dtype=np.dtype(layout.dtype()))
+
+    def pages(self) -> Columns:
+        """All records at once, by name: `memmap.pages()["_count"]` is a numpy column, shape (pages,)."""
+        return Columns(self, self.records())
+
+    def default_record(self) -> bytes:
+        """An idle record without its lru links: node 0, zone Normal, `_mapcount` -1, `_count` 0."""
+        return ZONE_NORMAL.to_bytes(8, "little") + bytes(16) + b"\xff\xff\xff\xff" + bytes(36)
+
+    def fill(self) -> None:
+        """Make every record idle: `default_record` with lru pointing to itself."""
+        self.raw[:] = self.default_record() * len(self.pfns)
+        own = array("Q", range(self._start + 32, self._start + 32 + self._bytes, RECORD))
+        self._words[4::8] = self._words[5::8] = memoryview(own)
+
+    # ------------------------------------------------------------------ list_head, at addresses (include/linux/list.h)
+
+    def list_init(self, head: int) -> None:
+        """INIT_LIST_HEAD: an empty list is a head that points to itself."""
+        words, i = self.at(head, "write")
+        words[i] = words[i + 1] = head
+
+    def list_add(self, entry: int, head: int) -> None:
+        """Put `entry` first on the list of `head`."""
+        try:
+            h, i = self.at(head)
+            after = h[i]
+            if after & 7:  # only a damaged list has such a link; the processor allows it
+                self.store(after + 8, entry)
+            else:
+                a, j = self.at(after + 8, "write")
+                a[j] = entry
+            e, k = self.at(entry, "write")
+            e[k], e[k + 1] = after, head
+            h[i] = entry
+        except KernelOops as oops:
+            raise oops.within("list_add") from None
+
+    def list_add_tail(self, entry: int, head: int) -> None:
+        """Put `entry` last on the list of `head`: first behind whatever is last now."""
+        self.list_add(entry, self.load(head + 8))
+
+    def list_del(self, entry: int) -> None:
+        """Take `entry` off its list, trusting both of its links, and poison them."""
+        try:
+            e, i = self.at(entry)
+            after, before = e[i], e[i + 1]
+            if (after | before) & 7:  # only a damaged list has such links; the processor allows them
+                self.store(after + 8, before)
+                self.store(before, after)
+            else:
+                a, j = self.at(after + 8, "write")
+                a[j] = before
+                b, k = self.at(before, "write")
+                b[k] = after
+            e[i], e[i + 1] = LIST_POISON1, LIST_POISON2
+        except KernelOops as oops:
+            raise oops.within("list_del") from None
+
+    def list_empty(self, head: int) -> bool:
+        return self.load(head) == head
+
+    def list_walk(self, head: int, most: int = 1 << 22) -> Iterator[int]:
+        """The entries of a list, first to last.  RuntimeError if it does not come home within `most` steps."""
+        entry = self.load(head)
+        for _ in range(most):
+            if entry == head:
+                return
+            yield entry
+            entry = self.load(entry)
+        raise RuntimeError(f"the list at {head:#x} does not return to its head within {most} entries")
+
+    # ------------------------------------------------------------------ copies
+
+    def save(self) -> Saved:
+        """A copy of every byte; `restore` puts it back in place, so that views of the bytes stay good."""
+        return Saved(bytes(self.raw), {pfn: bytes(f) for pfn, f in self._frames.items()}, dict(self.owner))
+
+    def restore(self, saved: Saved) -> None:
+        self.raw[:] = saved.records
+        for pfn in list(self._frames):
+            if pfn not in saved.frames:
+                del self._frames[pfn]
+        for pfn, content in saved.frames.items():
+            self.frame_bytes(pfn)[:] = content
+        self.owner = dict(saved.owner)
+
+    def __repr__(self) -> str:
+        return f"<Memmap: {len(self.pfns)} pages from pfn {self.pfns[0]:#x}>"
+
+
+class Page:
+    """One record: fields by name, as ints.  Reading and writing go straight to the memmap's bytes."""
+
+    __slots__ = ("_i", "memmap", "pfn")
+
+    def __init__(self, memmap: Memmap, pfn: int) -> None:
+        self.memmap, self.pfn = memmap, pfn
+        self._i = pfn - memmap.pfns.start
+
+    def __getitem__(self, name: str) -> int:
+        view, first, step = self.memmap._fields[name]
+        value: int = view[first + step * self._i]
+        return value
+
+    def __setitem__(self, name: str, value: int) -> None:
+        view, first, step = self.memmap._fields[name]
+        view[first + step * self._i] = value
+
+    @property
+    def raw(self) -> bytes:
+        """The 64 bytes, in memory order."""
+        return bytes(self.memmap.raw[self._i * RECORD : (self._i + 1) * RECORD])
+
+    @raw.setter
+    def raw(self, content: bytes) -> None:
+        if len(content) != RECORD:
+            raise ValueError(f"a record is {RECORD} bytes, not {len(content)}")
+        self.memmap.raw[self._i * RECORD : (self._i + 1) * RECORD] = content
+
+    @property
+    def address(self) -> int:
+        return self.memmap.record(self.pfn)
+
+    def head(self) -> Page:
+        """The head of the compound page this page belongs to, itself if none (mirrors compound_head).
+
+        Raises KernelOops if a tail's `first_page` leads outside the memmap.
+        """
+        if not PageTail(self):
+            return self
+        pfn, byte = divmod(self["first_page"] - VMEMMAP, RECORD)
+        if byte or pfn not in self.memmap.pfns:
+            raise KernelOops(self["first_page"], "read").within("compound_head")
+        return Page(self.memmap, pfn)
+
+    def __repr__(self) -> str:
+        return f"<Page {self.pfn:#x}: flags {self['flags']:#x}, _mapcount {self['_mapcount']}, _count {self['_count']}>"
+
+
+class Columns:
+    """Many records: fields by name, as numpy columns over the memmap's bytes."""
+
+    def __init__(self, memmap: Memmap, records: np.ndarray[Any, Any]) -> None:
+        self.memmap, self.records = memmap, records
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        column: np.ndarray[Any, Any] = self.records[name]
+        return column
+
+    def head(self) -> Columns:
+        """The heads: the same records, with each tail replaced by the record its `first_page` names (a copy if any)."""
+        import numpy as np
+
+        tails = np.flatnonzero(PageTail(self))
+        if not len(tails):
+            return self
+        heads = np.arange(len(self.records))
+        heads[tails] = [self.memmap.page(self.memmap.pfns[i]).head().pfn - self.memmap.pfns[0] for i in tails]
+        return Columns(self.memmap, self.memmap.records()[heads])

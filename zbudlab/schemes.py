@@ -1,0 +1,181 @@
+"""Where zbud's data lies, and how its pages are tagged: each way is a few declarative lines.
+
+A page in a zbud pool needs 36 bytes of bookkeeping: a `buddy` list node, an `lru` list node, and two chunk counts.  A
+`Scheme` says at which bytes of which 64 they lie: of the page's `struct page` (home "record"), or of the first chunk of
+the page itself (home "frame").  The pool in zbud.py runs on any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from .memmap import DIRECT_MAP, VMEMMAP, Memmap
+from .struct_page import PAGE_SIZE, PG, RECORD
+
+RECLAIM = 1 << PG["reclaim"]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Where the pieces lie, in bytes from the start of the record or of the frame.
+
+    `buddy` and `lru` are 16-byte list nodes, `first_chunks` and `last_chunks` unsigned numbers of `width` bytes.  A
+    page under reclaim is marked by the byte at `under_reclaim`, or by PG_reclaim if there is none.  The tag, if any, is
+    a page `flag` by name, or a value of `_mapcount`.
+
+    Raises ValueError if pieces overlap, are not aligned, or leave the 64 bytes.
+    """
+
+    name: str
+    home: Literal["record", "frame"]
+    buddy: int
+    lru: int
+    first_chunks: int
+    last_chunks: int
+    width: int
+    under_reclaim: int | None = None
+    flag: str | None = None
+    mapcount: int | None = None
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        taken: dict[int, str] = {}
+        for piece, (offset, size) in self.pieces().items():
+            if offset % min(size, 8) or not 0 <= offset <= RECORD - size:
+                raise ValueError(f"{self.name}: {piece} at byte {offset} is not aligned inside the {RECORD} bytes")
+            for byte in range(offset, offset + size):
+                if byte in taken:
+                    raise ValueError(f"{self.name}: {piece} and {taken[byte]} both lie on byte {byte}")
+                taken[byte] = piece
+        if self.flag is not None and self.flag not in PG:
+            raise ValueError(f"{self.name}: there is no flag PG_{self.flag} in Linux 3.10")
+
+    def pieces(self) -> dict[str, tuple[int, int]]:
+        """Name to (offset, size) in bytes, of each piece of zbud's data.
+
+        >>> SCHEMES["overlay-v12"].pieces()["buddy.prev"]
+        (24, 8)
+        """
+        pieces = {
+            "first_chunks": (self.first_chunks, self.width),
+            "last_chunks": (self.last_chunks, self.width),
+            "buddy.next": (self.buddy, 8),
+            "buddy.prev": (self.buddy + 8, 8),
+            "lru.next": (self.lru, 8),
+            "lru.prev": (self.lru + 8, 8),
+        }
+        if self.under_reclaim is not None:
+            pieces["under_reclaim"] = (self.under_reclaim, 1)
+        return pieces
+
+    def overlays(self, offset: int, size: int) -> bool:
+        """Whether zbud's data lies on any of `size` bytes at `offset` of the record."""
+        return self.home == "record" and any(o < offset + size and offset < o + n for o, n in self.pieces().values())
+
+    @property
+    def header_chunks(self) -> int:
+        """Chunks of the page frame that the scheme itself takes: 1 if the data lies in the page, else 0."""
+        return 1 if self.home == "frame" else 0
+
+
+_ALL = (
+    Scheme(
+        "overlay-v12",
+        home="record",
+        first_chunks=8,
+        last_chunks=10,
+        width=2,
+        buddy=16,
+        lru=32,
+        about="the patch under review: over mapping, index, _mapcount and _count, with no tag",
+    ),
+    Scheme(
+        "inline-header",
+        home="frame",
+        buddy=0,
+        lru=16,
+        first_chunks=32,
+        last_chunks=36,
+        width=4,
+        under_reclaim=40,
+        about="what was merged: a header in the page's first chunk, struct page left alone",
+    ),
+)
+SCHEMES: Mapping[str, Scheme] = MappingProxyType({s.name: s for s in _ALL})
+
+
+class Bookkeeping:
+    """zbud's data about the pages of one memmap, read and written where a scheme puts it.
+
+    `chunks`, `buddy` and the others take a pfn; all raise KernelOops where there is no such page.
+    """
+
+    def __init__(self, scheme: Scheme, memmap: Memmap) -> None:
+        self.scheme, self.memmap = scheme, memmap
+        record = scheme.home == "record"
+        self._start, self._stride = (VMEMMAP, RECORD) if record else (DIRECT_MAP, PAGE_SIZE)
+        self._buddy, self._lru = self._start + scheme.buddy, self._start + scheme.lru
+        self._first, self._first_shift = scheme.first_chunks // 8, scheme.first_chunks % 8 * 8  # word, and bit in it
+        self._last, self._last_shift = scheme.last_chunks // 8, scheme.last_chunks % 8 * 8
+        self._mask = (1 << 8 * scheme.width) - 1
+
+    def buddy(self, pfn: int) -> int:
+        """Address of the page's buddy list node."""
+        return self._buddy + self._stride * pfn
+
+    def lru(self, pfn: int) -> int:
+        """Address of the page's lru list node."""
+        return self._lru + self._stride * pfn
+
+    def pfn(self, address: int) -> int:
+        """The page whose data an address, say of a list node, lies in (mirrors list_entry)."""
+        return (address - self._start) // self._stride
+
+    def chunks(self, pfn: int) -> tuple[int, int]:
+        """(first_chunks, last_chunks) of a page, as its bytes say."""
+        words, i = self.memmap.at(self._start + self._stride * pfn)
+        first = words[i + self._first] >> self._first_shift & self._mask
+        return first, words[i + self._last] >> self._last_shift & self._mask
+
+    def set_chunks(self, pfn: int, first: int, last: int) -> None:
+        words, i = self.memmap.at(self._start + self._stride * pfn, "write")
+        for word, shift, n in ((self._first, self._first_shift, first), (self._last, self._last_shift, last)):
+            words[i + word] = words[i + word] & ~(self._mask << shift) | n << shift
+
+    def begin(self, pfn: int) -> None:
+        """A page enters the pool: tag it, no tenants yet (mirrors init_zbud_page)."""
+        s, p = self.scheme, self.memmap.page(pfn)
+        if s.flag is not None:
+            p["flags"] |= 1 << PG[s.flag]
+        if s.mapcount is not None:
+            p["_mapcount"] = s.mapcount
+        self.set_chunks(pfn, 0, 0)
+        if s.under_reclaim is not None:
+            self.mark_reclaim(pfn, False)
+
+    def end(self, pfn: int) -> None:
+        """A page leaves the pool: take the tag off, and restore what the scheme laid over the record."""
+        s, p = self.scheme, self.memmap.page(pfn)
+        if s.flag is not None:
+            p["flags"] &= ~(1 << PG[s.flag])
+        if s.mapcount is not None:
+            p["_mapcount"] = -1
+        if s.home == "record":
+            p["private"] = p["mapping"] = p["index"] = 0
+            p["_mapcount"], p["_count"] = -1, 1
+            self.memmap.list_init(p.address + 32)
+
+    def under_reclaim(self, pfn: int) -> bool:
+        if self.scheme.under_reclaim is None:
+            return self.memmap.page(pfn)["flags"] & RECLAIM != 0
+        return self.memmap.load(self._start + self._stride * pfn + self.scheme.under_reclaim, 1) != 0
+
+    def mark_reclaim(self, pfn: int, on: bool) -> None:
+        if self.scheme.under_reclaim is None:
+            p = self.memmap.page(pfn)
+            p["flags"] = p["flags"] & ~RECLAIM | RECLAIM * on
+        else:
+            self.memmap.store(self._start + self._stride * pfn + self.scheme.under_reclaim, on, 1)
