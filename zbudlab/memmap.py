@@ -91,7 +91,9 @@ class Memmap:
         self.ram = [self.pfns] if ram is None else list(ram)
         self.raw = bytearray(RECORD * pages)
         self.owner: dict[int, str] = {}
-        views = {code: memoryview(self.raw).cast(code) for code in "QIiHB"}
+        view = memoryview(self.raw)
+        views: dict[str, memoryview] = {"Q": view.cast("Q"), "I": view.cast("I"), "i": view.cast("i")}
+        views |= {"H": view.cast("H"), "B": view.cast("B")}
         self._words = views["Q"]
         self._fields = {f.name: (views[f.code], f.offset // f.size, RECORD // f.size) for f in self.layout.values()}
         self._start, self._bytes = VMEMMAP + RECORD * base_pfn, RECORD * pages
