@@ -82,6 +82,7 @@ class ZbudPool:
         self.allocations = 0  # successful ones so far
         self.tenants: dict[int, Handle] = {}  # live handles by address: known to us, not to zbud
         self.mine: set[int] = set()  # the pages it has, likewise
+        self.destroyed = False
 
     def _dress_slab(self, on: bool) -> None:
         """struct zbud_pool is a slab object (kzalloc), so its page is a slab page, if the memmap describes it."""
@@ -155,6 +156,8 @@ class ZbudPool:
         except TypeError:
             raise TypeError(f"a size is a whole number of bytes, not {size!r}") from None
         v = self.version
+        if self.destroyed:
+            raise ZbudError("EINVAL", "this pool was destroyed; make a new one (the kernel would use the freed memory)")
         if highmem:
             raise ZbudError("EINVAL", "__GFP_HIGHMEM: zbud takes no highmem pages, for it writes to them directly")
         if size <= 0:
@@ -332,6 +335,7 @@ class ZbudPool:
         self.memmap.owner.update(dict.fromkeys(self.mine, "lost"))
         self.mine.clear()
         self.tenants.clear()
+        self.destroyed = True
         self._dress_slab(False)
         if self._taken is not None:
             self.pages.free_page(self._taken)
@@ -349,6 +353,17 @@ class ZbudPool:
             "pages": {str(pfn): list(self.chunks(pfn)) for pfn in sorted(lru)},
             "pages_nr": self.pages_nr,
         }
+
+    def save(self) -> Any:
+        """A copy of the pool and of all the memory it stands in, for `restore`."""
+        ours = self.allocations, dict(self.tenants), set(self.mine), self.destroyed
+        return self.memmap.save(), self.pages.save(), ours
+
+    def restore(self, saved: Any) -> None:
+        memory, pages, (self.allocations, tenants, mine, self.destroyed) = saved
+        self.memmap.restore(memory)
+        self.pages.restore(pages)
+        self.tenants, self.mine = dict(tenants), set(mine)
 
     def check(self) -> None:
         """Hold the pool to every invariant; raises AssertionError naming the first that is broken, with the bytes."""

@@ -1,0 +1,153 @@
+"""Holding the model to recordings of the original C code.
+
+`check(path)` reads one file, does what it says was done, and compares everything that the file tells: results, list
+orders, digests, raw bytes.  `CHECKS` maps the format that a file names to the function that checks it.
+
+    >>> check("tests/data/v12/01-tiny.jsonl").text
+    'ok v12/01-tiny, 82 operations'
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .rows import Difference, RecordingError, Row, read_rows, read_text
+from .struct_page import RECORD
+from .timeline import Timeline
+from .versions import Handle
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a check: `text` is one line if all agrees, else the first difference with both sides."""
+
+    ok: bool
+    text: str
+
+
+def check(path: str | Path) -> Report:
+    """Hold the model to a file.  Raises RecordingError for a file that is no recording this kit can read."""
+    path = Path(path)
+    return CHECKS[format_of(path)](path)
+
+
+def format_of(path: Path) -> str:
+    """The format that a file names in its first object; RecordingError if it is none that this kit reads."""
+    text = read_text(path)
+    try:
+        first = (
+            json.loads(text) if path.name.removesuffix(".gz").endswith(".json") else json.loads(text.split("\n", 1)[0])
+        )
+    except ValueError:
+        raise RecordingError("it is not JSON: truncated, damaged, or no recording at all") from None
+    header = first.get("header", first) if isinstance(first, dict) else {}
+    name = header.get("format") if isinstance(header, dict) else None
+    if name not in CHECKS:
+        raise RecordingError(f"its format is {name!r}; this kit reads {', '.join(CHECKS)}")
+    return str(name)
+
+
+def check_trace(path: Path) -> Report:
+    """A trace of the original allocator, or one of our timelines: every row, in order."""
+    rows = read_rows(path)
+    header, operations = rows[0], sum(row[0] not in "#sS" for row in rows[1:])
+    name = f"{header['version']}/{header['name']}" if "name" in header else path.name
+    timeline = Timeline.empty(header)
+    for line, row in enumerate(rows[1:], 2):
+        try:
+            timeline.replay(row, line)
+        except Difference as difference:
+            recorded = next((r[2] for r in rows[line - 1 :] if r[0] == "S"), "no full state follows")
+            return Report(False, "\n".join([
+                f"DIFFERS {name}, {difference}",
+                f"    recorded, next full state: {json.dumps(recorded)}",
+                f"    the model, here:           {json.dumps(timeline.pool.state())}",
+            ]))  # fmt: skip
+    return Report(True, f"ok {name}, {operations} operations")
+
+
+def check_raw(path: Path) -> Report:
+    """Raw records (or headers) of every page of a small arena after every step, also inside the evict callback."""
+    try:
+        document = json.loads(read_text(path))
+        return _RawRecords(document).run()
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise RecordingError(f"it is truncated or malformed: {type(error).__name__} {error}") from None
+
+
+class _RawRecords:
+    """One file of raw records, being replayed."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.header, self.steps = document["header"], list(document["steps"])
+        h = self.header
+        self.timeline = Timeline(h["version"], h["arena_pages"], self.evict, address=int(h["pool_address"], 16))
+        self.timeline.header["evictor"] = "a recording"
+        self.freed: dict[int, tuple[int, list[int]]] = {}
+        self.done = 0
+
+    def run(self) -> Report:
+        name, total = f"{self.header['version']}/{self.header['name']}", len(self.steps)
+        pool = self.timeline.pool
+        try:
+            ours = {key: pool.offsets[key] for key in ("unbuddied", "buddied", "lru", "pages_nr")}
+            theirs = {key: self.header["pool_offsets"][key] for key in ours}
+            self.hold("offsets in struct zbud_pool", theirs, ours)
+            while self.steps:
+                self.perform()
+        except Difference as difference:
+            return Report(False, f"DIFFERS {name}, step {self.done} of {total}: {difference}")
+        return Report(True, f"ok {name}, {total} steps")
+
+    def hold(self, what: str, recorded: Any, got: Any) -> None:
+        if recorded != got:
+            raise Difference(self.done, {what: recorded}, {what: got})
+
+    def perform(self) -> None:
+        """The next operation: its evict steps come before it in the file."""
+        op: Row = next(step["op"] for step in self.steps if step["when"] == "after")
+        if op[0] != "init":
+            self.timeline.evict = self.evict
+            if op[0] == "r":
+                self.freed = {k: (rc, freed) for k, rc, freed in op[3]}
+            self.timeline.perform(op)
+            self.hold("result", op, self.timeline.events[-1])
+        self.compare()
+
+    def evict(self, timeline: Timeline, handle: Handle) -> int:
+        self.hold("evict is called for", self.steps[0]["op"], ["evict-call", handle.allocation])
+        self.compare()
+        rc, freed = self.freed[handle.allocation]
+        for k in freed:
+            timeline.free(timeline.handles[k])
+            self.compare()
+        return rc
+
+    def compare(self) -> None:
+        """Hold all bytes to the next step."""
+        step, pool = self.steps.pop(0), self.timeline.pool
+        self.done += 1
+        m = pool.memmap
+        for pfn, raw in step["records"].items():
+            ours = (
+                m.page(int(pfn)).raw if self.header["format"] == "zbud-structpage" else m.frame_bytes(int(pfn))[:RECORD]
+            )
+            self.hold(f"the 64 bytes of page {pfn} after {step['op']}", raw, bytes(ours).hex())
+        heads = {f"unbuddied[{i}]": pool.unbuddied(i) for i in range(pool.version.lists)}
+        heads |= {"buddied": pool.buddied, "lru": pool.lru}
+        links = {name: [f"{m.load(at):#x}", f"{m.load(at + 8):#x}"] for name, at in heads.items() if m.load(at) != at}
+        self.hold("list heads", step["pool_heads"], links)
+        if "state" in step:
+            self.hold("state", step["state"], pool.state())
+
+
+CHECKS: dict[str, Callable[[Path], Report]] = {
+    "zbud-trace": check_trace,
+    "zbud-timeline": check_trace,
+    "zbud-structpage": check_raw,
+    "zbud-header": check_raw,
+}
