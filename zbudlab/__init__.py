@@ -1,1 +1,100 @@
-"""zbudlab."""
+"""zbudlab: the zbud and struct page discussion of May 2013 as something you can run.
+
+The model is in `struct_page`, `memmap`, `page_alloc`, `schemes`, `versions`, `zbud` and `timeline`; it needs nothing
+but the standard library.  Pictures are in `draw`, the live instruments in `widgets`; those and the rest are imported
+when they are first used.  Each object of the model shows itself: `print` gives text, a notebook the picture that says
+the same.
+
+    >>> import zbudlab
+    >>> pool = zbudlab.ZbudPool("v12")
+    >>> handle = pool.alloc(1000)
+    >>> print(str(pool).splitlines()[0])
+    zbud v12: 1 zpage in 1 page, density 1.00, slack 3,072 B
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .memmap import KernelOops, Memmap, Page
+from .page_alloc import Arena, KernelPages, OutOfMemory
+from .schemes import SCHEMES, Scheme
+from .timeline import Timeline
+from .versions import VERSIONS, Handle, StaleHandle, ZbudError
+from .zbud import ZbudPool
+
+if TYPE_CHECKING:
+    from .doctor import doctor
+    from .draw import Picture, lab_picture, memmap_picture, page_picture, pool_picture
+    from .recordings import check
+    from .widgets import BuddyLab
+    from .workload import corpus
+
+__version__ = "0.1.0"
+__all__ = [
+    "SCHEMES",
+    "VERSIONS",
+    "Arena",
+    "BuddyLab",
+    "Handle",
+    "KernelOops",
+    "KernelPages",
+    "Memmap",
+    "OutOfMemory",
+    "Page",
+    "Picture",
+    "Scheme",
+    "StaleHandle",
+    "Timeline",
+    "ZbudError",
+    "ZbudPool",
+    "check",
+    "corpus",
+    "doctor",
+    "lab_picture",
+    "memmap_picture",
+    "page_picture",
+    "pool_picture",
+]
+_LATER = {  # name to the module it lives in
+    "BuddyLab": "widgets",
+    "Picture": "draw",
+    "check": "recordings",
+    "corpus": "workload",
+    "doctor": "doctor",
+    "lab_picture": "draw",
+    "memmap_picture": "draw",
+    "page_picture": "draw",
+    "pool_picture": "draw",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"zbudlab has no {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _show(cls: Any, picture: str, *, text: bool = True) -> None:
+    """Hang a picture on a class of the model, so that the model itself need not know that there are pictures."""
+
+    def drawn(self: Any) -> Picture:
+        made: Picture = __getattr__(picture)(*((self.memmap, self.pfn) if cls is Page else (self,)))
+        return made
+
+    if text:
+        cls.__str__ = lambda self: drawn(self).text
+    cls._repr_html_ = lambda self: drawn(self).html()
+
+
+_show(ZbudPool, "pool_picture")
+_show(Memmap, "memmap_picture")
+_show(Page, "page_picture")
+_show(Timeline, "lab_picture", text=False)

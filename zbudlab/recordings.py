@@ -10,15 +10,17 @@ orders, digests, raw bytes.  `CHECKS` maps the format that a file names to the f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .rows import Difference, RecordingError, Row, read_rows, read_text
+from .memmap import KernelOops
+from .rows import FORMAT_VERSION, Difference, RecordingError, Row, digest, read_rows, read_text
 from .struct_page import RECORD
 from .timeline import Timeline
-from .versions import Handle
+from .versions import Handle, StaleHandle
+from .zbud import ZbudPool
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ def format_of(path: Path) -> str:
         first = (
             json.loads(text) if path.name.removesuffix(".gz").endswith(".json") else json.loads(text.split("\n", 1)[0])
         )
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RecordingError("it is not JSON: truncated, damaged, or no recording at all") from None
     header = first.get("header", first) if isinstance(first, dict) else {}
     name = header.get("format") if isinstance(header, dict) else None
-    if name not in CHECKS:
+    if not isinstance(name, str) or name not in CHECKS:
         raise RecordingError(f"its format is {name!r}; this kit reads {', '.join(CHECKS)}")
     return str(name)
 
@@ -61,21 +63,34 @@ def check_trace(path: Path) -> Report:
         try:
             timeline.replay(row, line)
         except Difference as difference:
-            recorded = next((r[2] for r in rows[line - 1 :] if r[0] == "S"), "no full state follows")
-            return Report(False, "\n".join([
-                f"DIFFERS {name}, {difference}",
-                f"    recorded, next full state: {json.dumps(recorded)}",
-                f"    the model, here:           {json.dumps(timeline.pool.state())}",
-            ]))  # fmt: skip
+            states = (r[2] for r in rows[line - 1 :] if r[0] == "S")
+            return _differs(f"{name}, {difference}", states, timeline.pool)
     return Report(True, f"ok {name}, {operations} operations")
+
+
+def _differs(what: str, recorded: Iterator[Any], pool: ZbudPool) -> Report:
+    """The first difference, and below it both states: the next that the file has, and the model's."""
+    try:
+        model = json.dumps(pool.state())
+    except (KernelOops, RuntimeError) as error:  # damage that the timeline tells of
+        model = f"its lists cannot be followed ({error})"
+    return Report(False, "\n".join([
+        f"DIFFERS {what}",
+        f"    recorded, next full state: {json.dumps(next(recorded, 'no full state follows'))}",
+        f"    the model, here:           {model}",
+    ]))  # fmt: skip
 
 
 def check_raw(path: Path) -> Report:
     """Raw records (or headers) of every page of a small arena after every step, also inside the evict callback."""
     try:
         document = json.loads(read_text(path))
+        if (version := document["header"].get("format_version")) != FORMAT_VERSION:
+            raise RecordingError(f"it is of format version {version}; this kit reads {FORMAT_VERSION}")
         return _RawRecords(document).run()
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except RecordingError:
+        raise
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, MemoryError, KernelOops) as error:
         raise RecordingError(f"it is truncated or malformed: {type(error).__name__} {error}") from None
 
 
@@ -87,8 +102,9 @@ class _RawRecords:
         h = self.header
         self.timeline = Timeline(h["version"], h["arena_pages"], self.evict, address=int(h["pool_address"], 16))
         self.timeline.header["evictor"] = "a recording"
-        self.freed: dict[int, tuple[int, list[int]]] = {}
-        self.done = 0
+        self.calls: list[Row] = []  # evict calls of the reclaim that is under way, still to come
+        self.pages = range(h["arena_pages"])
+        self.done = 0  # steps so far
 
     def run(self) -> Report:
         name, total = f"{self.header['version']}/{self.header['name']}", len(self.steps)
@@ -99,39 +115,48 @@ class _RawRecords:
             self.hold("offsets in struct zbud_pool", theirs, ours)
             while self.steps:
                 self.perform()
-        except Difference as difference:
-            return Report(False, f"DIFFERS {name}, step {self.done} of {total}: {difference}")
+        except (Difference, StaleHandle) as difference:
+            where = "" if isinstance(difference, Difference) else f"step {self.done + 1}: "
+            states = (step["state"] for step in self.steps if "state" in step)
+            return _differs(f"{name}, {where}{difference}", states, pool)
         return Report(True, f"ok {name}, {total} steps")
 
     def hold(self, what: str, recorded: Any, got: Any) -> None:
         if recorded != got:
-            raise Difference(self.done, {what: recorded}, {what: got})
+            raise Difference(self.done + 1, {what: recorded}, {what: got}, "step")
 
     def perform(self) -> None:
         """The next operation: its evict steps come before it in the file."""
-        op: Row = next(step["op"] for step in self.steps if step["when"] == "after")
+        op: Row | None = next((step["op"] for step in self.steps if step["when"] == "after"), None)
+        if op is None:
+            raise RecordingError("it is truncated: the last evict call has no end")
         if op[0] != "init":
             self.timeline.evict = self.evict
-            if op[0] == "r":
-                self.freed = {k: (rc, freed) for k, rc, freed in op[3]}
+            self.calls = list(op[-2]) if op[0] in ("r", "z") else []
             self.timeline.perform(op)
             self.hold("result", op, self.timeline.events[-1])
         self.compare()
 
     def evict(self, timeline: Timeline, handle: Handle) -> int:
-        self.hold("evict is called for", self.steps[0]["op"], ["evict-call", handle.allocation])
+        k, rc, freed = self.calls.pop(0) if self.calls else (handle.allocation, 0, [])
+        offered = k if handle.allocation < 0 else handle.allocation  # a dead handle is believed to be what is recorded
+        timeline._calls[-1][0] = offered
+        self.hold("evict is called for", self.steps[0]["op"], ["evict-call", offered])
         self.compare()
-        rc, freed = self.freed[handle.allocation]
-        for k in freed:
+        marks = next(i for i, step in enumerate(self.steps) if step["op"][0] != "evict-freed")
+        for i, k in enumerate(freed):  # the file has a step after each free, or one after the last
             timeline.free(timeline.handles[k])
+            if i >= len(freed) - marks:
+                self.compare()
+        while self.steps[0]["op"][0] == "evict-freed":
             self.compare()
-        return rc
+        return int(rc)
 
     def compare(self) -> None:
         """Hold all bytes to the next step."""
-        step, pool = self.steps.pop(0), self.timeline.pool
-        self.done += 1
+        step, pool = self.steps[0], self.timeline.pool
         m = pool.memmap
+        self.hold("pages with a record", sorted(step["records"], key=int), [str(pfn) for pfn in self.pages])
         for pfn, raw in step["records"].items():
             ours = (
                 m.page(int(pfn)).raw if self.header["format"] == "zbud-structpage" else m.frame_bytes(int(pfn))[:RECORD]
@@ -139,10 +164,15 @@ class _RawRecords:
             self.hold(f"the 64 bytes of page {pfn} after {step['op']}", raw, bytes(ours).hex())
         heads = {f"unbuddied[{i}]": pool.unbuddied(i) for i in range(pool.version.lists)}
         heads |= {"buddied": pool.buddied, "lru": pool.lru}
+        if pool.version.shared_list_0:  # named buddied only, as in the states
+            del heads["unbuddied[0]"]
         links = {name: [f"{m.load(at):#x}", f"{m.load(at + 8):#x}"] for name, at in heads.items() if m.load(at) != at}
         self.hold("list heads", step["pool_heads"], links)
         if "state" in step:
             self.hold("state", step["state"], pool.state())
+            self.hold("digest", step["digest"], digest(pool.state()))
+        del self.steps[0]
+        self.done += 1
 
 
 CHECKS: dict[str, Callable[[Path], Report]] = {

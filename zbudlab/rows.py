@@ -1,7 +1,7 @@
 """The notation of events: rows of JSON, their words, their digests, and the files they stand in.
 
     ["a", size, err, page, offset, slot, pages_nr]   alloc; ["h", ...] the same with __GFP_HIGHMEM
-    ["f", k, pages_nr]                               free allocation k
+    ["f", k, pages_nr]                               free allocation k; if it oopsed: ["f", k, oops, pages_nr]
     ["r", retries, err, calls, pages_nr]             reclaim; calls are [k, rc, freed] or [k, rc, freed, rows]
     ["z", pages, err, reclaimed, calls, pages_nr]    shrink (linux-5.14)
     ["#", text]                                      a remark
@@ -13,6 +13,9 @@ are the recordings' (conformance README).  Ours, in addition:
     ["b", address, hex]                              bytes written at a kernel address
     ["u", address, outcome, pages_nr]                an unchecked free
     ["d", checked, err]                              destroy
+
+Where an operation came upon damage, its err is the oops in words; where an evict callback raised instead of returning,
+its rc is the errno name, the oops, or the name of the exception, and so is the err of the row.
 
 A file is JSON Lines, plain or gzip: a header, then the rows.
 """
@@ -29,7 +32,12 @@ from typing import Any, NamedTuple
 from .struct_page import CHUNK
 
 FORMAT, FORMAT_VERSION = "zbud-timeline", 1
-KINDS = "ahfrz#sSwbud"
+LENGTHS = {"a": (7,), "h": (7,), "f": (3, 4), "r": (5,), "z": (6,), "#": (2,), "s": (2,), "S": (3,)} | {
+    "w": (4,),
+    "b": (3,),
+    "u": (4,),
+    "d": (3,),
+}  # of each kind of row
 Row = list[Any]
 
 
@@ -38,10 +46,10 @@ class RecordingError(ValueError):
 
 
 class Difference(AssertionError):
-    """The model did something else than the recording says: `row` counts from 1, the header being line 1."""
+    """The model did something else than the recording says: `line` counts from 1, the header being line 1."""
 
-    def __init__(self, line: int, recorded: Any, got: Any) -> None:
-        super().__init__(f"line {line}: the recording says {json.dumps(recorded)}, the model {json.dumps(got)}")
+    def __init__(self, line: int, recorded: Any, got: Any, unit: str = "line") -> None:
+        super().__init__(f"{unit} {line}: the recording says {json.dumps(recorded)}, the model {json.dumps(got)}")
         self.line, self.recorded, self.got = line, recorded, got
 
 
@@ -76,7 +84,7 @@ def caption(row: Row, pages_before: int = 0) -> Caption:
     """A row in words; `pages_before` is the pool's page count before it (to tell a new page from a shared one).
 
     >>> print(caption(["a", 2620, "OK", 9, 64, "FIRST", 10], 9))
-    alloc 2,620 B = 41 chunks: page 9 FIRST, a new page
+    alloc 2,620 B = 41 chunks: p9 FIRST, a new page
     >>> print(caption(["a", 4097, "E2BIG", None, None, None, 3]))
     alloc 4,097 B: refused, E2BIG
     """
@@ -84,11 +92,13 @@ def caption(row: Row, pages_before: int = 0) -> Caption:
     if kind in "ah":
         size, err, pfn, _, slot, pages = row[1:]
         if err != "OK":
-            return Caption("alloc", f"{size:,} B" + (" of highmem" if kind == "h" else ""), f"refused, {err}")
+            came = f"refused, {err}" if err.isupper() else err  # an errno, or an oops in words
+            return Caption("alloc", f"{size:,} B" + (" of highmem" if kind == "h" else ""), came)
         new = ", a new page" if pages > pages_before else ""
-        return Caption("alloc", f"{size:,} B = {-(-size // CHUNK)} chunks", f"page {pfn} {slot}{new}")
+        return Caption("alloc", f"{size:,} B = {-(-size // CHUNK)} chunks", f"p{pfn} {slot}{new}")
     if kind == "f":
-        return Caption("free", f"allocation {row[1]}", "its page goes back too" if row[2] < pages_before else "")
+        came = row[2] if len(row) > 3 else "its page goes back too" if row[2] < pages_before else ""
+        return Caption("free", f"allocation {row[1]}", came)
     if kind in "rz":
         offered = len(row[-2])
         freed = sum(len(call[2]) for call in row[-2])
@@ -122,11 +132,14 @@ def read_rows(path: str | Path) -> list[Any]:
     if header.get("format_version") != FORMAT_VERSION:
         raise RecordingError(f"it is of format version {header.get('format_version')}; this kit reads {FORMAT_VERSION}")
     for line, row in enumerate(rows[1:], 2):
-        if not isinstance(row, list) or not row or row[0] not in KINDS:
+        kind = row[0] if isinstance(row, list) and row else None
+        if not isinstance(kind, str) or len(row) not in LENGTHS.get(kind, ()):
             raise RecordingError(f"line {line} is no row that this kit knows: {json.dumps(row)[:60]}")
     expected, found = header.get("ops"), sum(row[0] not in "#sS" for row in rows[1:])
     if expected is not None and expected != found:
         raise RecordingError(f"it is truncated: the header promises {expected} operations, {found} are there")
+    if expected is not None and (len(rows) < 2 or rows[-1][0] != "S"):  # conformance README: the last row always is
+        raise RecordingError("it is truncated: a trace ends with a full state, and this one does not")
     return rows
 
 
@@ -144,9 +157,9 @@ def read_text(path: str | Path) -> str:
 def parse_lines(text: str) -> list[Any]:
     """JSON Lines as values.  Raises RecordingError naming the first line that is none."""
     rows = []
-    for line, part in enumerate(text.splitlines(), 1):
+    for line, part in enumerate(text.removesuffix("\n").split("\n"), 1):  # splitlines would also cut at U+2028
         try:
             rows.append(json.loads(part))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RecordingError(f"line {line} is not JSON: the file is truncated or damaged") from None
     return rows

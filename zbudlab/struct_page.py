@@ -204,6 +204,39 @@ def PageTail(p: PageLike) -> Any:
     return page_flag(p, "tail")
 
 
+def PageCompound(p: PageLike) -> Any:
+    """Part of a compound page: PG_head or PG_tail."""
+    return (p["flags"] & (1 << PG["head"] | 1 << PG["tail"])) != 0
+
+
+def PageActive(p: PageLike) -> Any:
+    return page_flag(p, "active")
+
+
+def PageUnevictable(p: PageLike) -> Any:
+    return page_flag(p, "unevictable")
+
+
+def PageSwapBacked(p: PageLike) -> Any:
+    return page_flag(p, "swapbacked")
+
+
+def PageSwapCache(p: PageLike) -> Any:
+    return page_flag(p, "swapcache")
+
+
+def PageDirty(p: PageLike) -> Any:
+    return page_flag(p, "dirty")
+
+
+def PageWriteback(p: PageLike) -> Any:
+    return page_flag(p, "writeback")
+
+
+def PagePrivate(p: PageLike) -> Any:
+    return page_flag(p, "private")
+
+
 def PageAnon(p: PageLike) -> Any:
     """Anonymous memory: bit 0 of mapping.  The kernel asks nothing else, so any odd value there says yes."""
     return (p["mapping"] & PAGE_MAPPING_ANON) != 0

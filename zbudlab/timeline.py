@@ -10,22 +10,25 @@ function of the header and the first i rows: undo, jumps, replay, tests and save
     >>> t.pool.chunks(0), t.goto(2).chunks(0)
     ((0, 24), (16, 24))
     >>> print(t.caption(2))
-    alloc 1,500 B = 24 chunks: page 0 LAST
+    alloc 1,500 B = 24 chunks: p0 LAST
 """
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from operator import index
 from pathlib import Path
 from typing import Any
 
 from .memmap import DIRECT_MAP, KernelOops, Memmap
 from .page_alloc import Arena, KernelPages, PageAllocator
 from .rows import FORMAT, FORMAT_VERSION, Caption, Difference, RecordingError, Row, caption, digest, read_rows
-from .struct_page import PAGE_SIZE
+from .schemes import SCHEMES
+from .struct_page import CHUNK, PAGE_SIZE
 from .versions import VERSIONS, Handle, StaleHandle, ZbudError
 from .zbud import ZbudPool
 
@@ -51,6 +54,35 @@ def lie(timeline: Timeline, handle: Handle) -> int:
 EVICTORS: dict[str, Evictor] = {"accepts": accept, "refuses": refuse, "lies": lie}
 
 
+class _Raised(Exception):
+    """When replaying: what an evictor raised, by name."""
+
+
+class _Oops(KernelOops):
+    """When replaying: an oops that ended an evict call, in its words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(0, "read")
+        self.words = words
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def _outcome(error: BaseException) -> str:
+    """How a row tells of an exception: an errno name, an oops in words, or the name of what an evictor raised."""
+    if isinstance(error, ZbudError):
+        return error.name
+    return str(error) if isinstance(error, (KernelOops, _Raised)) else type(error).__name__
+
+
+def _again(outcome: str) -> Exception:
+    """An exception with the same outcome and the same effect on the pool."""
+    if outcome in errno.errorcode.values():
+        return ZbudError(outcome, "as before")
+    return _Oops(outcome) if " at 0x" in outcome else _Raised(outcome)
+
+
 class Timeline:
     """A pool of `version` on `pages` pages from a named allocator ("arena" or "kernel"), and all that was done to it.
 
@@ -72,20 +104,25 @@ class Timeline:
     ) -> None:
         if allocator not in ("arena", "kernel"):
             raise ValueError(f"unknown allocator {allocator!r}; known: arena, kernel")
-        self.header = {"format": FORMAT, "format_version": FORMAT_VERSION, "version": version, "pages": pages}
+        self.header: dict[str, Any] = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "version": version,
+            "pages": pages,
+        }
         self.header |= {"scheme": scheme, "allocator": allocator, "base_pfn": base_pfn, "address": address}
         self.header["evictor"] = evict if isinstance(evict, str) or evict is None else "a function"
         self.events: list[Row] = []
         self.position = 0
         self.evict: Evictor | None = EVICTORS[evict] if isinstance(evict, str) else evict
         self.pool = _build(self.header, self._evict if evict is not None else None)
-        self.handles: list[Handle] = []  # handle of allocation k
+        self.handles: list[Handle] = []  # of allocation k, also of those in a future that was left
         self._calls: list[list[Any]] = []  # evict calls of the reclaim that is under way
         self._rows: list[Row] | None = None  # where operations inside an evict call are noted
         self._script: list[list[Any]] | None = None  # the evict calls to repeat, when replaying
         self._redone: Row | None = None  # when replaying: what came of the row
         self._replaying = False
-        self._saved: dict[int, Any] = {0: (self.pool.save(), 0)}
+        self._saved: dict[int, Any] = {0: self.pool.save()}
 
     # ------------------------------------------------------------------ doing
 
@@ -96,11 +133,15 @@ class Timeline:
         if self._replaying:
             self._redone = row
             return
+        self._forget()
+        self.events.append(row)
+        self.position += 1
+
+    def _forget(self) -> None:
+        """Drop the events behind `position`, and the copies of the pool that belong to them."""
         if self.position < len(self.events):
             del self.events[self.position :]
             self._saved = {i: saved for i, saved in self._saved.items() if i <= self.position}
-        self.events.append(row)
-        self.position += 1
 
     def alloc(self, size: int, *, highmem: bool = False) -> Handle:
         """As ZbudPool.alloc; a failure is an event too."""
@@ -108,17 +149,23 @@ class Timeline:
         kind = "h" if highmem else "a"
         try:
             handle = pool.alloc(size, highmem=highmem)
-        except ZbudError as error:
-            self._note([kind, size, error.name, None, None, None, pool.pages_nr])
+        except (ZbudError, KernelOops) as error:  # an oops has written something before: an event as well
+            self._note([kind, int(size), _outcome(error), None, None, None, pool.pages_nr])
             raise
-        self.handles.append(handle)
-        self._note([kind, size, "OK", handle.pfn, handle.offset, handle.slot, pool.pages_nr])
+        k = handle.allocation
+        self.handles[k : k + 1] = [handle]  # k may be known from a future that was left
+        self._note([kind, int(size), "OK", handle.pfn, handle.offset, handle.slot, pool.pages_nr])
         return handle
 
     def free(self, handle: Handle) -> None:
         """As ZbudPool.free of a live handle."""
-        self.pool.free(handle)
-        self._note(["f", handle.allocation, self.pool.pages_nr])
+        k = handle.allocation
+        try:
+            self.pool.free(handle)
+        except KernelOops as oops:
+            self._note(["f", k, str(oops), self.pool.pages_nr])
+            raise
+        self._note(["f", k, self.pool.pages_nr])
 
     def free_unchecked(self, address: int) -> None:
         """As ZbudPool.free(address, checked=False): what the kernel would do with any address."""
@@ -134,18 +181,20 @@ class Timeline:
 
     def reclaim(self, retries: int = 8) -> None:
         """As ZbudPool.reclaim, through this timeline's evictor."""
+        retries = index(retries)
         self._with_calls(["r", retries, "OK", [], 0], lambda: self.pool.reclaim(retries))
 
     def shrink(self, pages: int) -> None:
         """As ZbudPool.shrink, through this timeline's evictor."""
+        pages = index(pages)
         self._with_calls(["z", pages, "OK", 0, [], 0], lambda: self.pool.shrink(pages))
 
     def _with_calls(self, row: Row, operation: Callable[[], Any]) -> None:
-        outer, self._calls = self._calls, []
+        outer, self._calls, done = self._calls, [], 0
         try:
             done = operation()
-        except ZbudError as error:
-            row[2], done = error.name, error.reclaimed
+        except BaseException as error:  # an oops, or whatever the evictor raised: a replay must do likewise
+            row[2], done = _outcome(error), getattr(error, "reclaimed", 0)
             raise
         finally:
             row[-2:] = self._calls, self.pool.pages_nr
@@ -162,25 +211,34 @@ class Timeline:
         try:
             if self._script is None:
                 assert self.evict is not None
-                call[1] = self.evict(self, handle) or 0
+                call[1] = int(self.evict(self, handle) or 0)
             elif self._script:
-                call[0], call[1] = self._repeat(self._script.pop(0), handle)
+                call[0], call[1] = self._repeat(self._script.pop(0), call)
+            else:
+                raise _Raised("more evict calls than recorded")
+        except BaseException as error:
+            call[1] = _outcome(error)
+            raise
         finally:
             rows, self._rows = self._rows, outer
             call[2] = [row[1] for row in rows if row[0] == "f"]
-            if len(call[2]) < len(rows):
+            if any(row[0] != "f" or len(row) > 3 for row in rows):  # more than plain frees
                 call.append(rows)
         return int(call[1])
 
-    def _repeat(self, recorded: list[Any], handle: Handle) -> tuple[int, int]:
+    def _repeat(self, recorded: list[Any], call: list[Any]) -> tuple[int, int]:
         """Do in an evict call what the recording did; an offered handle that is dead by now is believed to be its k."""
         k, rc, freed, *rows = recorded
-        script, self._script = self._script, None
+        if call[0] < 0:
+            call[0] = k
+        script = self._script
         for row in rows[0] if rows else [["f", k, None] for k in freed]:
-            self._script = row[3] if row[0] == "r" else row[4] if row[0] == "z" else None
+            self._script = list(row[-2]) if row[0] in ("r", "z") else None  # a copy: it is used up
             self.perform(row)
         self._script = script
-        return (k if handle.allocation < 0 else handle.allocation), rc
+        if isinstance(rc, str):
+            raise _again(rc)
+        return call[0], index(rc)
 
     def write(self, handle: Handle, data: bytes, offset: int = 0) -> None:
         """Write through map: `data` at `offset` bytes into the zpage; ValueError if it does not fit."""
@@ -192,6 +250,8 @@ class Timeline:
 
     def poke(self, address: int, data: bytes) -> None:
         """Write bytes at any kernel address: the learner's own damage."""
+        for i in range(len(data)):
+            self.pool.memmap.at(address + i, "write")  # all of it or nothing: half a poke would be no event
         for i, byte in enumerate(data):
             self.pool.memmap.store(address + i, byte, 1)
         self._note(["b", f"{address:#x}", bytes(data).hex()])
@@ -214,15 +274,20 @@ class Timeline:
 
     def perform(self, row: Row) -> None:
         """Do what a row did, whatever comes of it; that is noted."""
-        with suppress(ZbudError, KernelOops):  # the noted row says so
+        with suppress(ZbudError, KernelOops, _Raised):  # the noted row says so
             _DO[row[0]](self, row)
+
+    def _allocation(self, k: int) -> Handle:
+        if not 0 <= k < len(self.handles):
+            raise IndexError(f"there is no allocation {k}")
+        return self.handles[k]
 
     def _redo(self, line: int) -> None:
         """Do the event at `position` once more; raises Difference if it comes out otherwise than its row says."""
         row = self.events[self.position]
-        self._script = list(row[-2]) if row[0] in ("r", "z") else None
-        self._replaying = True
+        self._replaying, self._redone = True, None
         try:
+            self._script = list(row[-2]) if row[0] in ("r", "z") else None
             self.perform(row)
         except StaleHandle as error:
             raise Difference(line, row, str(error)) from None
@@ -236,7 +301,7 @@ class Timeline:
 
     def replay(self, row: Row, line: int = 0) -> None:
         """Append a recorded row and do what it did; raises Difference, naming `line`, if it comes out otherwise."""
-        del self.events[self.position :]
+        self._forget()
         self.events.append(row)
         self._redo(line)
 
@@ -249,15 +314,13 @@ class Timeline:
             raise IndexError(f"this timeline has positions 0 to {len(self.events)}, not {i}")
         start = max(at for at in (*self._saved, self.position) if at <= i)
         if start != self.position:
-            saved, handles = self._saved[start]
-            self.pool.restore(saved)
-            del self.handles[handles:]
+            self.pool.restore(self._saved[start])
             self.position = start
         every = max(64, len(self.pool.memmap.pfns) // 4)
         while self.position < i:
             self._redo(self.position + 2)
             if self.position % every == 0 and len(self._saved) < 64:
-                self._saved[self.position] = (self.pool.save(), len(self.handles))
+                self._saved[self.position] = self.pool.save()
         return self.pool
 
     def undo(self) -> ZbudPool:
@@ -269,12 +332,42 @@ class Timeline:
         for i in range(len(self.events) + 1):
             yield self.goto(i)
 
+    def under(self, version: str) -> Timeline:
+        """The same requests made of another version (of the same pages): a new timeline, at the same position.
+
+        Allocations are matched by their order; what one version refused, nothing can be freed of in the other.
+        """
+        other = Timeline(version, self.header["pages"], self.evict)
+        handles: list[Handle | None] = []  # by the number of the request that succeeded here
+        for row in self.events:
+            with suppress(ZbudError):
+                if row[0] == "a":
+                    if row[2] == "OK":
+                        handles.append(None)
+                    handle = other.alloc(row[1])
+                    if row[2] == "OK":
+                        handles[-1] = handle
+                elif row[0] == "f":
+                    freed = handles[row[1]]
+                    if freed is not None and freed in other.pool.tenants:
+                        other.free(freed)
+                elif row[0] == "r":
+                    other.reclaim(row[1])
+        other.goto(min(self.position, len(other.events)))
+        return other
+
     # ------------------------------------------------------------------ words
 
     def caption(self, i: int) -> Caption:
         """Event number `i`, from 1, in words."""
-        before = next((row[-1] for row in reversed(self.events[: i - 1]) if row[0] in "ahfruz"), 0)
-        return caption(self.events[i - 1], before)
+        earlier = (self.events[j] for j in range(i - 2, -1, -1))
+        before = next((row[-1] for row in earlier if row[0] in "ahfruz"), 0)
+        row = self.events[i - 1]
+        words = caption(row, before)
+        if row[0] == "f":
+            h = self.handles[row[1]]
+            words = words._replace(what=f"p{h.pfn} {h.slot}, {-(-h.size // CHUNK)} chunks")
+        return words
 
     def __str__(self) -> str:
         lines = [f"{'>' if n == self.position else ' '}{n:4} {self.caption(n)}" for n in range(1, len(self.events) + 1)]
@@ -311,20 +404,27 @@ class Timeline:
                 raise RecordingError(f"it is of zbud version {header['version']!r}; known: {', '.join(VERSIONS)}")
             if header["format"] == "zbud-trace":
                 return cls(header["version"], header["arena_pages"], "accepts" if header["evictor"] else None)
-            evict = header["evictor"] if header["evictor"] is None else "accepts"
+            evict = header["evictor"]  # a function cannot be saved; what it did was
+            evict = evict if evict is None or evict in EVICTORS else "accepts"
             options = {key: header[key] for key in ("scheme", "allocator", "base_pfn", "address")}
+            if options["scheme"] is not None and options["scheme"] not in SCHEMES:
+                raise RecordingError(f"it is of scheme {options['scheme']!r}; known: {', '.join(SCHEMES)}")
             return cls(header["version"], header["pages"], evict, **options)
         except KeyError as error:
             raise RecordingError(f"its header lacks {error}") from None
+        except RecordingError:
+            raise
+        except (TypeError, ValueError, ArithmeticError, MemoryError, KernelOops) as error:
+            raise RecordingError(f"its header makes no pool ({type(error).__name__} {error})") from None
 
 
 _DO: dict[str, Callable[[Timeline, Row], Any]] = {
     "a": lambda t, row: t.alloc(row[1]),
     "h": lambda t, row: t.alloc(row[1], highmem=True),
-    "f": lambda t, row: t.free(t.handles[row[1]]),
+    "f": lambda t, row: t.free(t._allocation(row[1])),
     "r": lambda t, row: t.reclaim(row[1]),
     "z": lambda t, row: t.shrink(row[1]),
-    "w": lambda t, row: t.write(t.handles[row[1]], bytes.fromhex(row[3]), row[2]),
+    "w": lambda t, row: t.write(t._allocation(row[1]), bytes.fromhex(row[3]), row[2]),
     "b": lambda t, row: t.poke(int(row[1], 16), bytes.fromhex(row[2])),
     "u": lambda t, row: t.free_unchecked(int(row[1], 16)),
     "d": lambda t, row: t.destroy(checked=row[1]),

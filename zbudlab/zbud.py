@@ -150,6 +150,11 @@ class ZbudPool:
         self.tenants[handle] = handle
         return handle
 
+    def plan(self, size: int) -> tuple[int | None, str]:
+        """Where `alloc(size)` would put it now: (pfn, slot), with pfn None for a new page.  Raises as `alloc` does."""
+        pfn = self._search(self._chunks_for(size, False))
+        return pfn, FIRST if pfn is None or not self.data.chunks(pfn)[0] else LAST
+
     def _chunks_for(self, size: int, highmem: bool) -> int:
         try:
             size = index(size)

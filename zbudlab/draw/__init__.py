@@ -1,0 +1,23 @@
+"""Drawing: a scene becomes a `Picture`, an SVG and the text that says the same.  Live and saved views are that SVG."""
+
+from .kit import NARROW, WIDE, Fig, Picture
+from .memmap import memmap_picture
+from .page import page_picture, record, strip, strip_text
+from .pool import Ghost, chains, pool_picture
+from .timeline import lab_picture
+
+__all__ = [
+    "NARROW",
+    "WIDE",
+    "Fig",
+    "Ghost",
+    "Picture",
+    "chains",
+    "lab_picture",
+    "memmap_picture",
+    "page_picture",
+    "pool_picture",
+    "record",
+    "strip",
+    "strip_text",
+]

@@ -1,0 +1,157 @@
+"""The drawing kit: one picture collects SVG and, in the same breath, the text that says the same.
+
+Shapes take palette names for colours (palette.py).  Type comes in three sizes, 16, 13 and 11 px, in two weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .palette import STYLE, colour
+
+WIDE, NARROW = 880, 620  # the two layouts, in px
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn scene: `svg` (without its style sheet), and `text`, which says the same in characters."""
+
+    svg: str
+    text: str
+
+    def html(self) -> str:
+        """The picture as it is saved: SVG with its style sheet, and its text twin, folded, beneath."""
+        return (
+            f"<div>{self.svg.replace('<defs>', f'<style>{STYLE}</style><defs>', 1)}"
+            f"<details><summary>the same in text</summary><pre>{html.escape(self.text)}</pre></details></div>"
+        )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": self.text}
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Fig:
+    """A picture in the making, `width` px wide; `title` and `desc` are what a screen reader says of the whole."""
+
+    HATCH: ClassVar = {  # a 6 x 6 tile for each
+        "Z": "M0 6L6 0M-1 1L1 -1M5 7L7 5",  # FIRST leans on the left wall
+        "Y": "M0 0L6 6M-1 5L1 7M5 -1L7 1",  # LAST on the right
+        "R": "M0 0L6 6M0 6L6 0",
+        "S": "M1.5 0V6M4.5 0V6",
+        "U": "M0 1.5H6M0 4.5H6",
+        "F": "M1.5 .6v1.8M4.5 3.6v1.8",
+    }
+
+    def __init__(self, title: str, desc: str, width: int = WIDE) -> None:
+        self.title, self.desc, self.width = title, desc, width
+        self.wide = width >= 760
+        self.parts: list[str] = []
+        self.lines: list[str] = []
+        self.hatches: dict[str, str] = {}  # hatch to the tag whose colour it has
+
+    # ---------------------------------------------------------------- text twin
+
+    def say(self, line: str = "") -> None:
+        """A line of the text twin."""
+        self.lines.append(line.rstrip())
+
+    # ---------------------------------------------------------------- shapes
+
+    def add(self, svg: str) -> None:
+        self.parts.append(svg)
+
+    def rect(
+        self, x: float, y: float, w: float, h: float, fill: str = "none", stroke: str = "", sw: float = 1,
+        rx: float = 0, dash: str = "", cls: str = "",
+    ) -> None:  # fmt: skip
+        line = f' stroke="{colour(stroke)}" stroke-width="{sw}"' if stroke else ""
+        extra = "".join(f' {k}="{v}"' for k, v in (("rx", rx), ("stroke-dasharray", dash), ("class", cls)) if v)
+        self.add(f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" fill="{colour(fill)}"{line}{extra}/>')
+
+    def path(self, d: str, stroke: str = "ink", sw: float = 1, fill: str = "none", dash: str = "") -> None:
+        line = f' stroke="{colour(stroke)}" stroke-width="{sw}"' if stroke else ""
+        dashed = f' stroke-dasharray="{dash}"' if dash else ""
+        self.add(f'<path d="{d}" fill="{colour(fill)}"{line}{dashed}/>')
+
+    def text(
+        self, x: float, y: float, s: object, size: int = 13, fill: str = "ink", at: str = "start", *,
+        mono: bool = False, bold: bool = False,
+    ) -> None:  # fmt: skip
+        extra = "" if at == "start" else f' text-anchor="{at}"'
+        extra += ' font-family="var(--zl-mono,monospace)"' if mono else ""
+        extra += ' font-weight="600"' if bold else ""
+        words = html.escape(str(s).replace("-", "\u2212") if mono and _is_number(s) else str(s))
+        self.add(f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{colour(fill)}"{extra}>{words}</text>')
+
+    def small(self, x: float, y: float, s: object, **k: object) -> None:
+        self.text(x, y, s, 11, **k)  # type: ignore[arg-type]
+
+    def plate(self, x: float, y: float, s: str, size: int, fill: str, most: float = 999) -> None:
+        """Words on a hatch, centred at `x`, on a plate of the area's tint; left out if they do not fit in `most` px."""
+        w = len(s) * size * 0.65 + 8
+        if w <= most:
+            self.rect(x - w / 2, y - size + 0.5, w, size + 2, fill, rx=3)
+            self.text(x, y, s, size, at="middle", bold=True)
+
+    def area(
+        self, x: float, y: float, w: float, h: float, tag: str, hatch: str = "", sw: float = 1.5, rx: float = 0
+    ) -> None:
+        """An area that belongs to a tag: its tint, its hatch, its outline."""
+        self.rect(x, y, w, h, "t" + tag, rx=rx)
+        fill = "none"
+        if tag != "K":
+            self.hatches[hatch or tag] = tag
+            fill = f"url(#@id@-{hatch or tag})"
+        self.rect(x, y, w, h, fill, tag, sw, rx)
+
+    def chip(self, x: float, y: float, tag: str, size: float = 18) -> None:
+        """The lettered chip that stands for a tag everywhere, in pictures and in prose."""
+        self.area(x + 0.5, y + 0.5, size - 1, size - 1, tag, rx=3)
+        self.rect(x + size / 2 - 5, y + size / 2 - 6, 10, 12, "t" + tag, rx=2)
+        self.text(x + size / 2, y + size / 2 + 4, tag, 11, at="middle", bold=True)
+
+    def box(self, x: float, y: float, w: float, label: str, edge: str = "Z", h: float = 18) -> None:
+        """A small labelled box: a page in a list, or a list's head."""
+        self.rect(x, y, w, h, "bg" if edge == "Z" else "panel", edge, 1.5 if edge == "Z" else 1, 3, cls="hit")
+        self.small(x + w / 2, y + h / 2 + 4, label, mono=True, bold=edge == "Z", at="middle")
+
+    @contextmanager
+    def part(self, name: str, says: str, live: bool = True) -> Iterator[None]:
+        """A marked part: one target for the pointer, the keyboard and the screen reader, if the picture is `live`."""
+        if not live:
+            yield
+            return
+        self.add(f'<g data-part="{html.escape(name)}" aria-label="{html.escape(says)}">')
+        yield
+        self.add("</g>")
+
+    # ---------------------------------------------------------------- the whole
+
+    def picture(self, height: float) -> Picture:
+        tiles = "".join(
+            f'<pattern id="@id@-{hatch}" width="6" height="6" patternUnits="userSpaceOnUse">'
+            f'<path d="{self.HATCH[hatch]}" stroke="{colour(tag)}" stroke-width="{1.6 if hatch == "F" else 0.9}"/>'
+            "</pattern>"
+            for hatch, tag in self.hatches.items()
+        )
+        body = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="zl" viewBox="0 0 {self.width} {height:g}" '
+            f'width="{self.width}" height="{height:g}" role="img" aria-labelledby="@id@-t @id@-d" '
+            'font-family="var(--jp-ui-font-family,system-ui,sans-serif)">'
+            f'<title id="@id@-t">{html.escape(self.title)}</title><desc id="@id@-d">{html.escape(self.desc)}</desc>'
+            f"<defs>{tiles}</defs>" + "\n".join(self.parts) + "</svg>"
+        )
+        name = "zl" + hashlib.sha256(body.encode()).hexdigest()[:8]  # ids must not clash on one page
+        return Picture(body.replace("@id@", name), "\n".join(self.lines))
+
+
+def _is_number(s: object) -> bool:
+    return str(s).lstrip("-").isdigit()

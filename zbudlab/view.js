@@ -1,0 +1,87 @@
+// The one live view: it shows an SVG that Python drew, and says which marked part was chosen.
+// A plain ES module: no build step, nothing fetched.
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "zl-view";
+  root.dataset.lmSuppressShortcuts = "true"; // the arrow keys and letters are ours while the focus is in here
+  const stage = document.createElement("div");
+  const line = document.createElement("div"); // what is under the pointer or the focus, or what just happened
+  line.className = "zl-line";
+  line.setAttribute("aria-live", "polite");
+  root.append(stage, line);
+  el.append(root);
+  let parts = [];
+  let current = 0; // the part that Tab reaches
+
+  function say(text) {
+    line.textContent = text ?? model.get("line");
+  }
+
+  function aim(i, focus) {
+    if (!parts.length) return;
+    parts[current]?.setAttribute("tabindex", "-1");
+    current = Math.max(0, Math.min(parts.length - 1, i));
+    parts[current].setAttribute("tabindex", "0");
+    if (focus) parts[current].focus();
+  }
+
+  function show() {
+    const active = stage.contains(document.activeElement) ? document.activeElement.dataset.part : null;
+    stage.innerHTML = model.get("svg");
+    parts = [...stage.querySelectorAll("[data-part]")];
+    for (const part of parts) {
+      part.setAttribute("role", "button");
+      part.setAttribute("tabindex", "-1");
+    }
+    const found = parts.findIndex((part) => part.dataset.part === active);
+    const gone = active !== null && found < 0; // the part that had the focus is no more: its neighbour gets it
+    aim(found < 0 ? current : found, active !== null);
+    if (gone || active === null) say();
+    root.dataset.shown = model.get("shown"); // tests and benchmarks wait for this
+  }
+
+  function act(part) {
+    model.send({ part: part.dataset.part });
+  }
+
+  stage.addEventListener("click", (event) => {
+    const part = event.target.closest("[data-part]");
+    if (!part) return;
+    aim(parts.indexOf(part), true);
+    act(part);
+  });
+  stage.addEventListener("pointerover", (event) => {
+    const part = event.target.closest("[data-part]");
+    if (part) say(part.getAttribute("aria-label"));
+  });
+  stage.addEventListener("pointerleave", () => say());
+  stage.addEventListener("focusin", (event) => say(event.target.getAttribute("aria-label")));
+  root.addEventListener("keydown", (event) => {
+    const part = event.target.closest("[data-part]");
+    if (!part || event.altKey || event.ctrlKey || event.metaKey) return;
+    const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+    if (event.key in steps) aim(current + steps[event.key], true);
+    else if (event.key === "Home") aim(0, true);
+    else if (event.key === "End") aim(parts.length - 1, true);
+    else if (event.key === "Enter" || event.key === " ") act(part);
+    else if (event.key === "Escape") { part.blur(); say(); }
+    else if (/^[a-z,.]$/.test(event.key)) model.send({ key: event.key });
+    else return; // Tab goes on its way
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  model.on("change:shown", show); // the last of the traits to change: svg and line are there
+  const measure = new ResizeObserver(() => {
+    const narrow = root.clientWidth > 0 && root.clientWidth < 792; // 880 px drawn at 0.9
+    if (narrow !== model.get("narrow")) {
+      model.set("narrow", narrow);
+      model.save_changes();
+    }
+  });
+  measure.observe(root);
+  show();
+  return () => measure.disconnect();
+}
+
+export default { render };
