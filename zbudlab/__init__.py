@@ -26,8 +26,10 @@ from .zbud import ZbudPool
 
 if TYPE_CHECKING:
     from .doctor import doctor
-    from .draw import Picture, lab_picture, memmap_picture, page_picture, pool_picture
+    from .draw import Picture, lab_picture, memmap_picture, page_picture, pool_picture, sizes_picture
+    from .quote import quote
     from .recordings import check
+    from .sources import sources
     from .widgets import BuddyLab
     from .workload import corpus
 
@@ -56,6 +58,9 @@ __all__ = [
     "memmap_picture",
     "page_picture",
     "pool_picture",
+    "quote",
+    "sizes_picture",
+    "sources",
 ]
 _LATER = {  # name to the module it lives in
     "BuddyLab": "widgets",
@@ -67,6 +72,9 @@ _LATER = {  # name to the module it lives in
     "memmap_picture": "draw",
     "page_picture": "draw",
     "pool_picture": "draw",
+    "quote": "quote",
+    "sizes_picture": "draw",
+    "sources": "sources",
 }
 
 
@@ -92,6 +100,7 @@ def _show(cls: Any, picture: str, *, text: bool = True) -> None:
     if text:
         cls.__str__ = lambda self: drawn(self).text
     cls._repr_html_ = lambda self: drawn(self).html()
+    cls._repr_mimebundle_ = lambda self, **kwargs: {"text/plain": drawn(self).text}
 
 
 _show(ZbudPool, "pool_picture")

@@ -2,7 +2,7 @@
 
 The memmap is one stretch of bytes, a 64-byte `struct page` for each page frame.  It has kernel addresses, as on x86_64
 in 2013: the record of page `pfn` lies at 0xffffea0000000000 + 64 * pfn, the frame itself at 0xffff880000000000 +
-4096 * pfn (sources.ADDRESSES).  A `list_head` holds such addresses, so a damaged link leads where it would lead a
+4096 * pfn (source: ADDRESSES).  A `list_head` holds such addresses, so a damaged link leads where it would lead a
 kernel: to another record, to somebody's data, or nowhere.  Nowhere is a `KernelOops`.
 
     >>> m = Memmap(4)

@@ -5,7 +5,7 @@ It makes page numbers predictable, so most lessons use it.
 
 `KernelPages` hands out and takes back pages as Linux 3.10 does for order 0: a per-cpu list (the page freed last goes
 out first) in front of buddy free lists of order 0 to 10, with the very fields that the kernel leaves
-(sources.PAGE_ALLOC).  Lessons use it where a freed page must look like a free page.  It leaves out migrate types (one
+(source: PAGE_ALLOC).  Lessons use it where a freed page must look like a free page.  It leaves out migrate types (one
 serves for all), the watermarks, and cold pages.
 
 Both check a page that comes back as free_pages_check does, and refuse to hand on one that is not clean.

@@ -69,6 +69,14 @@ def digest(state: dict[str, Any]) -> str:
     return hashlib.sha256(f"{text}n:{state['pages_nr']}".encode()).hexdigest()[:16]
 
 
+def count(n: int, thing: str) -> str:
+    """
+    >>> count(1, "page"), count(2000, "page")
+    ('1 page', '2,000 pages')
+    """
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
 class Caption(NamedTuple):
     """An event in words: the verb, what it was done to, what came of it."""
 
@@ -102,7 +110,7 @@ def caption(row: Row, pages_before: int = 0) -> Caption:
     if kind in "rz":
         offered = len(row[-2])
         freed = sum(len(call[2]) for call in row[-2])
-        came = f"{offered} offered, {freed} evicted, {pages_before - row[-1]} pages given back"
+        came = f"{offered} offered, {freed} evicted, {count(pages_before - row[-1], 'page')} given back"
         return Caption(
             "reclaim" if kind == "r" else "shrink",
             f"{row[1]} {'retries' if kind == 'r' else 'pages'}",

@@ -6,7 +6,7 @@ Three of them lie over the same bytes here: the kernel's own, the one that zbud 
 
 Everything below works alike on one record (`memmap.page(pfn)`) and on all of them at once (`memmap.pages()`): a page
 `p` answers `p["_mapcount"]` with an int or with a numpy column, and the predicates are plain expressions over that.
-The functions carry the kernel's names and its semantics, Linux 3.10, x86_64, SLUB (source: `sources.LAYOUT_3_10`).
+The functions carry the kernel's names and its semantics, Linux 3.10, x86_64, SLUB (source: LAYOUT_3_10).
 
     >>> STRUCT_PAGE["_count"]
     Field('_count', bytes 28 to 31, signed)

@@ -122,7 +122,8 @@ class Timeline:
         self._script: list[list[Any]] | None = None  # the evict calls to repeat, when replaying
         self._redone: Row | None = None  # when replaying: what came of the row
         self._replaying = False
-        self._saved: dict[int, Any] = {0: self.pool.save()}
+        self._saved: dict[int, Any] = {0: self.pool.save()}  # copies of the pool, by position
+        self._every = max(64, pages // 4)  # how far apart
 
     # ------------------------------------------------------------------ doing
 
@@ -316,12 +317,21 @@ class Timeline:
         if start != self.position:
             self.pool.restore(self._saved[start])
             self.position = start
-        every = max(64, len(self.pool.memmap.pfns) // 4)
         while self.position < i:
             self._redo(self.position + 2)
-            if self.position % every == 0 and len(self._saved) < 64:
-                self._saved[self.position] = self.pool.save()
+            if self.position % self._every == 0 or i - self.position == 64:  # the latter for the undos to come
+                self._keep()
         return self.pool
+
+    def _keep(self) -> None:
+        """Keep a copy of the pool at this position, so that no jump replays for long; too many are thinned out."""
+        self._saved[self.position] = self.pool.save()
+        memmap = self.pool.memmap
+        size = len(memmap.raw) + PAGE_SIZE * len(memmap._frames)
+        if len(self._saved) > max(8, min(64, (256 << 20) // size)):
+            if sum(at % self._every == 0 for at in self._saved) > len(self._saved) // 2:
+                self._every *= 2
+            self._saved = {at: saved for at, saved in self._saved.items() if at % self._every == 0}
 
     def undo(self) -> ZbudPool:
         """One event back; at the beginning, nothing."""

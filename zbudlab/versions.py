@@ -1,4 +1,4 @@
-"""Five historical versions of zbud (sources.VERSIONS), and what they answer with: handles and errors."""
+"""Five historical versions of zbud (sources v11, v12, merge, limit, 5.14); the handles and errors they answer with."""
 
 from __future__ import annotations
 

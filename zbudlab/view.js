@@ -13,6 +13,7 @@ function render({ model, el }) {
   el.append(root);
   let parts = [];
   let current = 0; // the part that Tab reaches
+  let at = { x: NaN, y: NaN }; // where the pointer was last
 
   function say(text) {
     line.textContent = text ?? model.get("line");
@@ -35,9 +36,8 @@ function render({ model, el }) {
       part.setAttribute("tabindex", "-1");
     }
     const found = parts.findIndex((part) => part.dataset.part === active);
-    const gone = active !== null && found < 0; // the part that had the focus is no more: its neighbour gets it
-    aim(found < 0 ? current : found, active !== null);
-    if (gone || active === null) say();
+    aim(found < 0 ? current : found, active !== null); // if the part that had the focus is gone, its neighbour gets it
+    say(); // what happened, not what happens to be under the focus or the pointer now
     root.dataset.shown = model.get("shown"); // tests and benchmarks wait for this
   }
 
@@ -46,12 +46,15 @@ function render({ model, el }) {
   }
 
   stage.addEventListener("click", (event) => {
+    at = { x: event.clientX, y: event.clientY };
     const part = event.target.closest("[data-part]");
     if (!part) return;
     aim(parts.indexOf(part), true);
     act(part);
   });
   stage.addEventListener("pointerover", (event) => {
+    if (Math.hypot(event.clientX - at.x, event.clientY - at.y) < 2) return; // the picture moved, not the pointer
+    at = { x: event.clientX, y: event.clientY };
     const part = event.target.closest("[data-part]");
     if (part) say(part.getAttribute("aria-label"));
   });

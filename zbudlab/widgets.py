@@ -95,7 +95,9 @@ class BuddyLab(ipywidgets.VBox):  # type: ignore[misc]
             19, 1, self._largest, description="chunks", layout=ipywidgets.Layout(width="420px")
         )
         self.size.observe(lambda change: self.draw(), "value")
-        self.evictor = ipywidgets.ToggleButtons(options=list(EVICTORS), description="evictor", style=narrow)
+        self.evictor = ipywidgets.Dropdown(
+            options=list(EVICTORS), description="evictor", layout=ipywidgets.Layout(width="190px")
+        )
         self.evictor.observe(lambda change: self._set_evictor(), "value")
         self.position = ipywidgets.IntSlider(
             self.timeline.position, 0, len(self.timeline.events), description="event", continuous_update=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .memmap import Memmap
+from .rows import count
 from .struct_page import RECORD
 from .zbud import ZbudPool
 
@@ -60,11 +61,3 @@ def summary(pool: ZbudPool) -> str:
     pages, zpages = pool.pages_nr, len(pool.tenants)
     density = f", density {zpages / pages:.2f}, slack {slack(pool):,} B" if pages else ""
     return f"zbud {pool.version.name}: {count(zpages, 'zpage')} in {count(pages, 'page')}{density}"
-
-
-def count(n: int, thing: str) -> str:
-    """
-    >>> count(1, "page"), count(2000, "page")
-    ('1 page', '2,000 pages')
-    """
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"

@@ -378,5 +378,5 @@ class ZbudPool:
 
     def __repr__(self) -> str:
         return (
-            f"<zbud {self.version.name} pool at {self.address:#x}: {len(self.tenants)} zpages in {self.pages_nr} pages>"
+            f"<zbud {self.version.name} pool at {self.address:#x}: zpages {len(self.tenants)}, pages {self.pages_nr}>"
         )

@@ -1,5 +1,6 @@
 """Drawing: a scene becomes a `Picture`, an SVG and the text that says the same.  Live and saved views are that SVG."""
 
+from .chart import sizes_picture
 from .kit import NARROW, WIDE, Fig, Picture
 from .memmap import memmap_picture
 from .page import page_picture, record, strip, strip_text
@@ -18,6 +19,7 @@ __all__ = [
     "page_picture",
     "pool_picture",
     "record",
+    "sizes_picture",
     "strip",
     "strip_text",
 ]

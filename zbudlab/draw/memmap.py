@@ -19,7 +19,7 @@ def memmap_picture(memmap: Memmap, width: int = WIDE) -> Picture:
     told = ", ".join(f"{n:,} {TAGS[tag]}" for tag, n in counts.most_common())
     fig = Fig(f"A memmap of {len(letters):,} pages", told, width)
     fig.say(f"memmap of {len(letters):,} pages from pfn {memmap.pfns[0]:#x}: {told}")
-    x, y, side, left = 0.0, 0.0, 22 if fig.wide else 16, 76
+    x, y, side, left = 0.0, 0.0, 22 if fig.wide else 14, 76
     for tag, n in counts.most_common():
         fig.chip(x, y, tag)
         fig.small(x + 24, y + 13, f"{TAGS[tag]} {n:,}")

@@ -107,6 +107,6 @@ STYLE = (
     f"@media(prefers-color-scheme:dark){{.zl{{{_declare(DARK)}}}}}"
     f"[data-jp-theme-light=true] .zl{{{_declare(LIGHT)}}}[data-jp-theme-light=false] .zl{{{_declare(DARK)}}}"
     f"@media print{{.zl,[data-jp-theme-light] .zl{{{_declare(LIGHT)}}}}}"
-    ".zl [data-part]{cursor:pointer;outline:none}"
+    ".zl [data-part]{cursor:pointer;outline:none}.zl .hit{pointer-events:all}"
     ".zl [data-part]:hover>.hit,.zl [data-part]:focus>.hit{stroke:var(--zl-now);stroke-width:2.5}"
 )

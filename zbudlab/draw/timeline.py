@@ -55,7 +55,7 @@ def _ticks(fig: Fig, timeline: Timeline, y: float, *, parts: bool) -> float:
             fig.path(d, ink, 1.5 if kind in "rz" else 3, "bg" if kind in "rz" else "none")
     if now > start:
         fig.rect(20 + (now - 1 - start) * step - 7, y - 18, 14, 36, "none", "now", 2.5, 4)
-    fig.small(0, y + 32, "up alloc   down free   diamond reclaim", fill="dim")
+    fig.small(0, y + 32, "up: alloc, down: free, diamond: reclaim", fill="dim")
     fig.small(fig.width, y + 32, f"event {now} of {total}", fill="dim", at="end")
     fig.say(f"  event {now} of {total}")
     return y + 38

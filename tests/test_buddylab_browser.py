@@ -1,0 +1,109 @@
+"""BuddyLab in a real JupyterLab: by pointer, by keyboard, in both themes."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import LabServer, run_all_cells
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+BOOKS = ("00-start-here.ipynb", "01-two-zpages-in-a-page.ipynb")
+
+
+def shot(page: "Page", name: str) -> None:
+    """Keep a picture, if ZBUDLAB_SHOTS names a folder for it."""
+    folder = os.environ.get("ZBUDLAB_SHOTS")
+    if folder:
+        page.screenshot(path=Path(folder, f"{name}.png"))
+
+
+def expect(locator: "Locator", pattern: str) -> None:
+    from playwright.sync_api import expect as playwright_expect
+
+    playwright_expect(locator).to_have_text(re.compile(pattern), timeout=15_000)
+
+
+def tenants(view: "Locator") -> list[str]:
+    """The names of the tenants that can be chosen, as the picture has them."""
+    parts = view.locator("[data-part]").evaluate_all("parts => parts.map(part => part.dataset.part)")
+    return [name for name in parts if not name.startswith("event")]
+
+
+@pytest.mark.parametrize("book", BOOKS)
+def test_every_cell_runs_and_the_picture_is_live(page: "Page", lab_server: LabServer, book: str) -> None:
+    panel = run_all_cells(page, lab_server, book)
+    view = panel.locator(".zl-view").first
+    view.scroll_into_view_if_needed()
+    assert view.locator("svg title").first.text_content().startswith("A zbud linux-3.11 pool")
+    shot(page, book[:2])
+
+
+def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
+    panel = run_all_cells(page, lab_server, BOOKS[0])
+    view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
+    assert tenants(view) == ["FIRST:0", "LAST:0"]
+    panel.get_by_role("button", name="Allocate").click()
+    expect(line, r"alloc 1,216 B = 19 chunks: p1 FIRST, a new page")
+    view.locator('[data-part="FIRST:0"]').click()
+    expect(line, r"free p0 FIRST, 9 chunks")
+    assert tenants(view) == ["LAST:0", "FIRST:1"]  # both have 44 free chunks: the one put there last is first
+    panel.get_by_role("button", name="Next real page").click()
+    expect(line, r"json/decoder.py, page 2 \(source text\): 4,096 bytes, compressed 1,190; alloc .* p0 FIRST")
+    panel.get_by_role("button", name="Reclaim").click()
+    expect(line, r"reclaim 8 retries: OK; 1 offered, 1 evicted, 1 page given back")
+    panel.get_by_role("button", name="Undo").click()
+    expect(line, r"event 5 of 6")
+    view.locator('[data-part="event:2"]').click()
+    expect(line, r"event 2 of 6")
+    assert tenants(view) == ["FIRST:0", "LAST:0"]
+    panel.get_by_role("button", name="v12", exact=True).click()
+    expect(line, "the same events under zbud v12")
+    shot(page, "buddylab-light")
+    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
+    ink = "() => getComputedStyle(document.querySelector('.zl-view svg')).getPropertyValue('--zl-Z')"
+    page.wait_for_function(f"{ink.replace('() =>', '() => (')}).trim() === '#ff7a4d'")
+    shot(page, "buddylab-dark")
+    panel.get_by_role("button", name="Back to the book").click()
+    expect(line, "back to the beginning")
+    assert tenants(view) == ["FIRST:0", "LAST:0"]
+
+
+def test_by_keyboard_alone(page: "Page", lab_server: LabServer) -> None:
+    panel = run_all_cells(page, lab_server, BOOKS[0])
+    view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
+    panel.get_by_role("button", name="Back to the book").focus()
+    page.keyboard.press("Tab")  # the picture is one stop
+    expect(line, "p0, FIRST: 9 chunks, 576 bytes")
+    page.keyboard.press("ArrowRight")
+    expect(line, "p0, LAST: 19 chunks, 1,216 bytes")
+    page.keyboard.press("a")
+    expect(line, "p1 FIRST, a new page")
+    page.keyboard.press("Enter")  # the focus stayed on p0 LAST
+    expect(line, "free p0 LAST, 19 chunks")
+    page.keyboard.press("u")
+    expect(line, "event 3 of 4")
+    page.keyboard.press("End")
+    expect(line, "event 4: free p0 LAST")
+    page.keyboard.press("Enter")
+    expect(line, "event 4 of 4")
+    assert tenants(view) == ["FIRST:1", "FIRST:0"]
+    page.keyboard.press("Tab")  # and out again
+    assert not page.evaluate("() => !!document.activeElement.closest('.zl-view')")
+
+
+def test_a_hundred_fast_clicks(page: "Page", lab_server: LabServer) -> None:
+    """However fast they come, picture and model agree in the end."""
+    panel = run_all_cells(page, lab_server, BOOKS[0])
+    view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
+    panel.get_by_role("button", name="Allocate").evaluate("b => { for (let i = 0; i < 60; i++) b.click() }")
+    panel.get_by_role("button", name="Undo").evaluate("b => { for (let i = 0; i < 40; i++) b.click() }")
+    expect(line, "event 22 of 62")
+    # 2 zpages to begin with; 7 further pages with two each; then the arena is full and allocations are refused
+    assert len(tenants(view)) == 16
+    assert "16 zpages in 8 pages at event 22 of 62" in view.locator("desc").text_content()

@@ -1,0 +1,99 @@
+"""Where every historical and kernel claim comes from: once, here, by key.
+
+A notebook or a docstring names a key; `sources("v12", "seed")` shows the rows.  Message-ids are those of the linux-mm
+and linux-kernel lists; a blob is the git object id of the exact file that a statement is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a claim rests on: `what` in our words, `where` it can be looked up."""
+
+    what: str
+    where: str
+
+
+SOURCES = {
+    "v11": Source("zbud v11, 13 May 2013: tries the newest page first", "patch v11 2/4, git blob e5bd0e6"),
+    "v12": Source(
+        "zbud v12, Seth Jennings, 20 May 2013: zbud's data laid over struct page",
+        "<1369067168-12291-3-git-send-email-sjenning@linux.vnet.ibm.com>, git blob b10a1f1",
+    ),
+    "review": Source(
+        "Andrew Morton, 28 May 2013: zbud writes over page descriptors; E2BIG is the wrong error",
+        "<20130528145911.bd484cbb0bb7a27c1623c520@linux-foundation.org>",
+    ),
+    "variant": Source(
+        "Andrew Morton, 29 May 2013: a variant record and its tag; the four demands",
+        "<20130529142904.ace2a29b90a9076d0ee251fd@linux-foundation.org>",
+    ),
+    "seed": Source(
+        "Seth Jennings, 30 May 2013: a positive _count and PG_slab; do you agree?",
+        "<20130530174344.GA15837@medulla>",
+    ),
+    "inline": Source(
+        "Seth Jennings, 30 May 2013, three and a half hours later: the metadata into the page's first chunk",
+        "<20130530212017.GB15837@medulla>",
+    ),
+    "v13": Source(
+        "zbud v13, 3 June 2013: an inline header, struct page left alone",
+        "<1370291585-26102-1-git-send-email-sjenning@linux.vnet.ibm.com>",
+    ),
+    "merge": Source(
+        "zbud as first merged, July 2013, for Linux 3.11",
+        "commit 4e2e2770b152, git blob 9bb4710e3589 (called linux-3.11-rc1 here)",
+    ),
+    "limit": Source(
+        "Heesub Shin, 17 July 2013: the limit lowered by a chunk, so that no tenant makes a second one impossible",
+        "<1374071410-9337-1-...>, in Linux 3.11, git blob 9451361e6aa7",
+    ),
+    "5.14": Source("zbud of mid 2021, behind zpool only", "mm/zbud.c, Linux 5.14, git blob 6348932430b8"),
+    "removal": Source("zbud leaves the kernel, 2025", "commit 6df8bae8e851, Linux 6.15"),
+    "zswap": Source(
+        "zswap stores the compressed page with a small header of its own in front",
+        "mm/zswap.c, Linux 3.11, commit 2b2811178e85",
+    ),
+    "LAYOUT_3_10": Source(
+        "struct page of x86_64: 56 bytes of fields, 64 with SLUB's alignment; flag numbers and masks",
+        "include/linux/mm_types.h and page-flags.h, Linux 3.10",
+    ),
+    "ADDRESSES": Source(
+        "the kernel's address map of the time: direct map and vmemmap",
+        "Documentation/x86/x86_64/mm.txt, Linux 3.10; list poison: include/linux/poison.h",
+    ),
+    "PAGE_ALLOC": Source(
+        "what the page allocator leaves in a page it hands out, keeps and takes back",
+        "mm/page_alloc.c, Linux 3.10, git blob 2ee0fd313f03 (run in user space for the recordings)",
+    ),
+    "RECORDINGS": Source(
+        "recordings of the original C allocators, compiled unchanged and run in user space",
+        "tests/data; the blob ids above are those of the files that were compiled",
+    ),
+}
+
+
+class Sources(list[Source]):
+    """Rows that show themselves: text in a terminal, a table in a notebook."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"* {source.what}\n    {source.where}" for source in self)
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        rows = (f"| {source.what} | `{source.where}` |" for source in self)
+        return "\n".join(["| what | where to look |", "|---|---|", *rows])
+
+
+def sources(*keys: str) -> Sources:
+    """The rows for some keys, in that order; all of them if none is given.  KeyError names an unknown key."""
+    wanted: Iterable[str] = keys or SOURCES
+    unknown = [key for key in wanted if key not in SOURCES]
+    if unknown:
+        raise KeyError(f"unknown source {unknown[0]!r}; known: {', '.join(SOURCES)}")
+    return Sources(SOURCES[key] for key in wanted)
