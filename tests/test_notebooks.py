@@ -29,6 +29,11 @@ def test_the_course_begins() -> None:
     assert len(BOOKS) >= 2
 
 
+def test_the_readme_shows_what_the_code_draws() -> None:
+    assert notebooks.README_PICTURE.read_text(encoding="utf-8") == notebooks.readme_picture()
+    assert notebooks.README_PICTURE.name in (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name[:2])
 class TestAsCommitted:
     def test_it_is_what_the_tool_writes(self, path: Path, tmp_path: Path) -> None:

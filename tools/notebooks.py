@@ -22,7 +22,11 @@ from typing import Any
 import nbclient
 import nbformat
 
-FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+from zbudlab import BuddyLab
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+README_PICTURE = ROOT / "docs" / "buddylab.svg"
 LIVE = "application/vnd.jupyter.widget-view+json"
 START_UP = """
 import socket, warnings
@@ -140,6 +144,11 @@ def save(notebook: Any, path: Path) -> None:
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
 
 
+def readme_picture() -> str:
+    """The picture at the top of the README: what BuddyLab shows when it starts."""
+    return BuddyLab().picture().styled() + "\n"
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lab.py notebooks", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks whose names contain this")
@@ -150,6 +159,8 @@ def main(words: list[str] | None = None) -> int:
     if not paths:
         parser.error(f"no notebook's name contains {' or '.join(wanted)}")
     worst = 0
+    if not arguments.check:
+        README_PICTURE.write_text(readme_picture(), encoding="utf-8", newline="\n")
     for path in paths:
         print(f"{path.name} ...", flush=True)
         try:

@@ -6,13 +6,47 @@ knows besides (who owns which page, which handles are live).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .struct_page import CHUNK, PAGE_SIZE, PG
+from .schemes import FLAGS
+from .struct_page import CHUNK, PAGE_SIZE
 
 if TYPE_CHECKING:
     from .memmap import Memmap
     from .zbud import ZbudPool
+
+
+class Observed:
+    """What one may do with a pool from outside, and no kernel can: read it whole, copy it, hold it to its rules."""
+
+    def state(self: Any) -> dict[str, Any]:
+        """Lists and chunk counts as plain data, read from the bytes, in the form of the recordings' state rows."""
+        lists = {str(i): list(self.walk(self.unbuddied(i))) for i in range(self.lists)}
+        if self.version.shared_list_0:
+            del lists["0"]
+        lru = list(self.walk(self.lru))
+        return {
+            "unbuddied": {i: pages for i, pages in lists.items() if pages},
+            "buddied": list(self.walk(self.buddied)),
+            "lru": lru,
+            "pages": {str(pfn): list(self.chunks(pfn)) for pfn in sorted(lru)},
+            "pages_nr": self.pages_nr,
+        }
+
+    def save(self: Any) -> Any:
+        """A copy of the pool and of all the memory it stands in, for `restore`."""
+        ours = self.allocations, dict(self.tenants), set(self.mine), self.destroyed
+        return self.memmap.save(), self.pages.save(), ours
+
+    def restore(self: Any, saved: Any) -> None:
+        memory, pages, (self.allocations, tenants, mine, self.destroyed) = saved
+        self.memmap.restore(memory)
+        self.pages.restore(pages)
+        self.tenants, self.mine = dict(tenants), set(mine)
+
+    def check(self: Any) -> None:
+        """Hold the pool to every invariant; raises AssertionError naming the first that is broken, with the bytes."""
+        check_pool(self)
 
 
 def ring(memmap: Memmap, head: int, name: str) -> list[int]:
@@ -33,16 +67,19 @@ def ring(memmap: Memmap, head: int, name: str) -> list[int]:
 def check_pool(pool: ZbudPool) -> None:
     """Raises AssertionError naming the first broken invariant (or KernelOops, where a link leads nowhere)."""
     m = pool.memmap
-    heads = {f"unbuddied[{i}]": pool.unbuddied(i) for i in range(pool.version.lists)} | {"buddied": pool.buddied}
+    heads = {f"unbuddied[{i}]": pool.unbuddied(i) for i in range(pool.lists)} | {"buddied": pool.buddied}
     if pool.version.shared_list_0:
         del heads["unbuddied[0]"]
     listed: dict[int, str] = {}
     for name, head in heads.items():
-        for pfn in map(pool.data.pfn, ring(m, head, name)):
-            assert pfn not in listed, f"page {pfn:#x} is on {listed[pfn]} and on {name}"
+        for node in ring(m, head, name):
+            pfn = pool.data.pfn(node)
+            assert node == pool.data.buddy(pfn), f"{name} holds {m.where(node)}, which is no page's buddy node"
             listed[pfn] = name
-    aged = [pool.data.pfn(node) for node in ring(m, pool.lru, "lru")]
-    assert len(aged) == len(set(aged)), f"a page is on the lru twice: {aged}"
+    nodes = ring(m, pool.lru, "lru")
+    aged = [pool.data.pfn(node) for node in nodes]
+    for node, pfn in zip(nodes, aged, strict=True):
+        assert node == pool.data.lru(pfn), f"the lru holds {m.where(node)}, which is no page's lru node"
     assert set(aged) == pool.mine, f"the lru holds {sorted(aged)}, the pool has {sorted(pool.mine)}"
     assert set(listed) == pool.mine, f"the buddy lists hold {sorted(listed)}, the pool has {sorted(pool.mine)}"
     assert pool.pages_nr == len(pool.mine), f"pages_nr is {pool.pages_nr}, the pool has {len(pool.mine)} pages"
@@ -73,10 +110,14 @@ def _check_page(pool: ZbudPool, pfn: int, name: str) -> None:
     assert pool.memmap.owner.get(pfn) == "zbud", (
         f"{pool.memmap.owner.get(pfn, 'nobody')} owns a page of the pool: {bytes_}"
     )
-    tag = 1 << PG[scheme.flag] if scheme.flag else 0
-    assert p["flags"] & ((1 << len(PG)) - 1) == tag, f"the page flags are not those of {scheme.name}: {bytes_}"
+    tag = 1 << FLAGS[scheme.flag] if scheme.flag else 0
+    assert p["flags"] & ((1 << pool.memmap.nr_pageflags) - 1) == tag, (
+        f"the page flags are not those of {scheme.name}: {bytes_}"
+    )
     if not scheme.overlays(24, 4):
         plain = -1 if scheme.mapcount is None else scheme.mapcount
         assert p["_mapcount"] == plain, f"_mapcount is {p['_mapcount']}, not {plain}: {bytes_}"
+    if not scheme.overlays(8, 8):
+        assert p["mapping"] == 0, f"mapping is {p['mapping']:#x}, not NULL: {bytes_}"
     if not scheme.overlays(28, 4):
         assert p["_count"] == 1, f"_count is {p['_count']}, not 1: {bytes_}"

@@ -22,7 +22,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .struct_page import LIST_POISON1, LIST_POISON2, PAGE_SIZE, RECORD, STRUCT_PAGE, ZONE_NORMAL, Layout, PageTail
+from .struct_page import LIST_POISON1, LIST_POISON2, PAGE_SIZE, PG, RECORD, STRUCT_PAGE, ZONE_NORMAL, Layout, PageTail
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +64,11 @@ def canonical(address: int) -> bool:
     return address >> 47 in (0, 0x1FFFF)
 
 
+def odd(entry: int, before: int, after: int) -> bool:
+    """Whether list links need care: unaligned (the processor allows it), or an entry that ends in the next page."""
+    return ((entry | before | after) & 7 or entry & 0xFF8 == 0xFF8) != 0
+
+
 class Saved(NamedTuple):
     """A copy of a memmap's bytes: what `Memmap.save` returns and `Memmap.restore` takes."""
 
@@ -91,6 +96,7 @@ class Memmap:
         self.ram = [self.pfns] if ram is None else list(ram)
         self.raw = bytearray(RECORD * pages)
         self.owner: dict[int, str] = {}
+        self.nr_pageflags = len(PG)  # a scheme with a flag of its own makes it one more
         view = memoryview(self.raw)
         views: dict[str, memoryview] = {"Q": view.cast("Q"), "I": view.cast("I"), "i": view.cast("i")}
         views |= {"H": view.cast("H"), "B": view.cast("B")}
@@ -114,6 +120,7 @@ class Memmap:
 
         Raises KernelOops where nothing is mapped.  This is the one way to memory; everything else goes through it.
         """
+        address &= 0xFFFF_FFFF_FFFF_FFFF
         offset = address - self._start
         if 0 <= offset < self._bytes:
             return self._words, offset >> 3
@@ -123,6 +130,7 @@ class Memmap:
         return frame, (address & 0xFFF) >> 3
 
     def _new_frame(self, address: int, access: str) -> memoryview:
+        """The frame behind an address that has not been touched before, if there is RAM."""
         pfn = (address - DIRECT_MAP) >> 12
         if not any(pfn in part for part in self.ram):
             raise KernelOops(address, access)
@@ -201,40 +209,42 @@ class Memmap:
         words, i = self.at(head, "write")
         words[i] = words[i + 1] = head
 
-    def list_add(self, entry: int, head: int) -> None:
-        """Put `entry` first on the list of `head`."""
+    def list_add(self, entry: int, head: int, *, tail: bool = False) -> None:
+        """Put `entry` first on the list of `head`, or last; the stores come in the kernel's order."""
         try:
-            h, i = self.at(head)
-            after = h[i]
-            if after & 7:  # only a damaged list has such a link; the processor allows it
-                self.store(after + 8, entry)
-            else:
-                a, j = self.at(after + 8, "write")
-                a[j] = entry
-            e, k = self.at(entry, "write")
-            e[k], e[k + 1] = after, head
-            h[i] = entry
+            before, after = (self.load(head + 8), head) if tail else (head, self.load(head))
+            if odd(entry, before, after):
+                for address, value in ((after + 8, entry), (entry, after), (entry + 8, before), (before, entry)):
+                    self.store(address, value)
+                return
+            a, i = self.at(after + 8, "write")
+            a[i] = entry
+            e, j = self.at(entry, "write")
+            e[j], e[j + 1] = after, before
+            b, k = self.at(before, "write")
+            b[k] = entry
         except KernelOops as oops:
             raise oops.within("list_add") from None
 
     def list_add_tail(self, entry: int, head: int) -> None:
-        """Put `entry` last on the list of `head`: first behind whatever is last now."""
-        self.list_add(entry, self.load(head + 8))
+        """Put `entry` last on the list of `head`."""
+        self.list_add(entry, head, tail=True)
 
     def list_del(self, entry: int) -> None:
         """Take `entry` off its list, trusting both of its links, and poison them."""
         try:
-            e, i = self.at(entry)
-            after, before = e[i], e[i + 1]
-            if (after | before) & 7:  # only a damaged list has such links; the processor allows them
-                self.store(after + 8, before)
-                self.store(before, after)
-            else:
-                a, j = self.at(after + 8, "write")
-                a[j] = before
-                b, k = self.at(before, "write")
-                b[k] = after
-            e[i], e[i + 1] = LIST_POISON1, LIST_POISON2
+            e, k = self.at(entry)
+            after, before = (e[k], e[k + 1]) if not odd(entry, 0, 0) else (self.load(entry), self.load(entry + 8))
+            if odd(entry, before, after):
+                poison = ((entry, LIST_POISON1), (entry + 8, LIST_POISON2))
+                for address, value in ((after + 8, before), (before, after), *poison):
+                    self.store(address, value)
+                return
+            a, i = self.at(after + 8, "write")
+            a[i] = before
+            b, j = self.at(before, "write")
+            b[j] = after
+            e[k], e[k + 1] = LIST_POISON1, LIST_POISON2
         except KernelOops as oops:
             raise oops.within("list_del") from None
 
@@ -261,7 +271,7 @@ class Memmap:
         self.raw[:] = saved.records
         for pfn in list(self._frames):
             if pfn not in saved.frames:
-                del self._frames[pfn]
+                self.frame_bytes(pfn)[:] = bytes(PAGE_SIZE)
         for pfn, content in saved.frames.items():
             self.frame_bytes(pfn)[:] = content
         self.owner = dict(saved.owner)

@@ -13,7 +13,6 @@ Both check a page that comes back as free_pages_check does, and refuse to hand o
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Any, Protocol
@@ -21,7 +20,6 @@ from typing import Any, Protocol
 from .memmap import VMEMMAP, Memmap, Page
 from .struct_page import (
     CHECK_AT_FREE,
-    CHECK_AT_PREP,
     PAGE_BUDDY_MAPCOUNT_VALUE,
     RECORD,
     PageAnon,
@@ -35,7 +33,7 @@ MAX_ORDER = 11  # free blocks have 2**0 to 2**10 pages
 class OutOfMemory(Exception):
     """No page is free (the kernel's caller sees a NULL page and answers -ENOMEM)."""
 
-    errno, name = errno.ENOMEM, "ENOMEM"
+    errno, name = 12, "ENOMEM"
 
 
 class PageAllocator(Protocol):
@@ -55,15 +53,30 @@ class PageAllocator(Protocol):
     def check(self) -> None: ...
 
 
-def free_pages_check(p: Page) -> list[str]:
-    """Why a page may not be freed: the fields that are not clean, in the order the kernel asks; empty if it may."""
+def all_flags(p: Page) -> int:
+    """The mask of every page flag that this kernel has (PAGE_FLAGS_CHECK_AT_PREP)."""
+    return (1 << p.memmap.nr_pageflags) - 1
+
+
+def unclean(p: Page, flags: int) -> list[str]:
+    """The fields that are not as a free page's must be, in the order in which the kernel asks; `flags` must be 0."""
     asked = {
         "_mapcount": page_mapcount(p) != 0,
         "mapping": p["mapping"] != 0,
         "_count": p["_count"] != 0,
-        "flags": p["flags"] & CHECK_AT_FREE != 0,
+        "flags": p["flags"] & flags != 0,
     }
     return [name for name, bad in asked.items() if bad]
+
+
+def free_pages_check(p: Page) -> list[str]:
+    """Why a page may not be freed; empty if it may."""
+    return unclean(p, CHECK_AT_FREE)
+
+
+def check_new_page(p: Page) -> list[str]:
+    """Why a free page may not be handed out; empty if it may."""
+    return unclean(p, all_flags(p))
 
 
 def put_and_prepare(p: Page) -> list[str] | None:
@@ -82,7 +95,7 @@ def put_and_prepare(p: Page) -> list[str] | None:
     if bad:
         p["_mapcount"] = -1
     else:
-        p["flags"] &= ~CHECK_AT_PREP
+        p["flags"] &= ~all_flags(p)
     return bad
 
 
@@ -134,7 +147,7 @@ class Arena:
         bad = put_and_prepare(self.memmap.page(pfn))
         if bad != []:
             return keep_away(self, pfn, bad)
-        del self.memmap.owner[pfn]
+        self.memmap.owner.pop(pfn, None)  # a page may be freed once more when it is free already: nobody stops it
         heappush(self._back, pfn)
         return True
 
@@ -204,7 +217,7 @@ class KernelPages:
         for pfn in free:
             p = memmap.page(pfn)
             p["flags"] &= ~(1 << 10)
-            p["_count"] = 0
+            p["_count"], p["index"] = 0, self.migratetype
             del memmap.owner[pfn]
             self._free_one_page(pfn)
 
@@ -222,25 +235,34 @@ class KernelPages:
         The page leaves with low flags 0, mapping NULL, `_mapcount` -1, `_count` 1, private 0, lru poisoned.
         """
         m = self.memmap
-        if m.list_empty(self.list):
-            tail = self.list  # rmqueue_bulk keeps the order in which the buddy lists gave them
-            for _ in range(self.batch):
-                pfn = self._take_block()
-                if pfn is None:
-                    break
-                m.page(pfn)["index"] = self.migratetype
-                m.list_add(m.record(pfn) + 32, tail)
-                tail = m.record(pfn) + 32
-                self._count += 1
-        if m.list_empty(self.list):
-            raise OutOfMemory(f"none of the {len(m.pfns)} pages is free; free something, or make a larger memmap")
-        lru = m.load(self.list)
-        m.list_del(lru)
-        self._count -= 1
-        p = m.page(self._pfn(lru))
-        p["private"], p["_count"], p["pfmemalloc"] = 0, 1, 0
-        m.owner[p.pfn] = owner
-        return p.pfn
+        while True:
+            if m.list_empty(self.list):
+                self._refill()
+            if m.list_empty(self.list):
+                raise OutOfMemory(f"none of the {len(m.pfns)} pages is free; free something, or make a larger memmap")
+            lru = m.load(self.list)
+            m.list_del(lru)
+            self._count -= 1
+            p = m.page(self._pfn(lru))
+            m.owner[p.pfn] = owner
+            bad = check_new_page(p)
+            if not bad:
+                p["private"], p["_count"], p["pfmemalloc"] = 0, 1, 0
+                return p.pfn
+            p["_mapcount"] = -1  # as bad_page does; the page is given to nobody, and the next is tried
+            keep_away(self, p.pfn, bad)
+
+    def _refill(self) -> None:
+        """Fill the per-cpu list with a batch, in the order in which the buddy lists give it (mirrors rmqueue_bulk)."""
+        m, tail = self.memmap, self.list
+        for _ in range(self.batch):
+            pfn = self._take_block()
+            if pfn is None:
+                return
+            m.page(pfn)["index"] = self.migratetype
+            m.list_add(m.record(pfn) + 32, tail)
+            tail = m.record(pfn) + 32
+            self._count += 1
 
     def free_page(self, pfn: int) -> bool:
         """Drop a reference to `pfn`; True if it went to the per-cpu list, False if it is kept away (see Arena)."""
@@ -249,7 +271,7 @@ class KernelPages:
         bad = put_and_prepare(p)
         if bad != []:
             return keep_away(self, pfn, bad)
-        del m.owner[pfn]
+        m.owner.pop(pfn, None)
         p["index"] = self.migratetype
         m.list_add(p.address + 32, self.list)
         self._count += 1

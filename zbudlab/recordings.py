@@ -162,7 +162,7 @@ class _RawRecords:
                 m.page(int(pfn)).raw if self.header["format"] == "zbud-structpage" else m.frame_bytes(int(pfn))[:RECORD]
             )
             self.hold(f"the 64 bytes of page {pfn} after {step['op']}", raw, bytes(ours).hex())
-        heads = {f"unbuddied[{i}]": pool.unbuddied(i) for i in range(pool.version.lists)}
+        heads = {f"unbuddied[{i}]": pool.unbuddied(i) for i in range(pool.lists)}
         heads |= {"buddied": pool.buddied, "lru": pool.lru}
         if pool.version.shared_list_0:  # named buddied only, as in the states
             del heads["unbuddied[0]"]

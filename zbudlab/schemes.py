@@ -8,7 +8,7 @@ the page itself (home "frame").  The pool in zbud.py runs on any of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,6 +16,10 @@ from .memmap import DIRECT_MAP, VMEMMAP, Memmap
 from .struct_page import PAGE_SIZE, PG, RECORD
 
 RECLAIM = 1 << PG["reclaim"]
+NEW_FLAG = {
+    "zbud": len(PG)
+}  # a page flag of zbud's own, behind those that Linux 3.10 has: what the fourth demand rules out
+FLAGS = {**PG, **NEW_FLAG}
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ class Scheme:
                 if byte in taken:
                     raise ValueError(f"{self.name}: {piece} and {taken[byte]} both lie on byte {byte}")
                 taken[byte] = piece
-        if self.flag is not None and self.flag not in PG:
-            raise ValueError(f"{self.name}: there is no flag PG_{self.flag} in Linux 3.10")
+        if self.flag is not None and self.flag not in FLAGS:
+            raise ValueError(f"{self.name}: there is no flag PG_{self.flag}; known: {', '.join(FLAGS)}")
 
     def pieces(self) -> dict[str, tuple[int, int]]:
         """Name to (offset, size) in bytes, of each piece of zbud's data.
@@ -81,28 +85,77 @@ class Scheme:
         return 1 if self.home == "frame" else 0
 
 
+OVERLAY_V12 = Scheme(
+    "overlay-v12",
+    home="record",
+    first_chunks=8,
+    last_chunks=10,
+    width=2,
+    buddy=16,
+    lru=32,
+    about="the patch under review: over mapping, index, _mapcount and _count, with no tag",
+)
+OVERLAY_CLEAR = Scheme(
+    "overlay-clear",
+    home="record",
+    buddy=8,
+    lru=32,
+    first_chunks=48,
+    last_chunks=50,
+    width=2,
+    about="moved off _mapcount and _count, so that the implicit tag of 30 May can hold: Jennings's first idea",
+)
+INLINE_HEADER = Scheme(
+    "inline-header",
+    home="frame",
+    buddy=0,
+    lru=16,
+    first_chunks=32,
+    last_chunks=36,
+    width=4,
+    under_reclaim=40,
+    about="what was merged: a header in the page's first chunk, struct page left alone",
+)
+
+
+def variant(of: Scheme, name: str, about: str, **change: object) -> Scheme:
+    """Another scheme that differs in a few declarations."""
+    return replace(of, name=name, about=about, **change)  # type: ignore[arg-type]
+
+
 _ALL = (
-    Scheme(
-        "overlay-v12",
-        home="record",
+    OVERLAY_V12,
+    OVERLAY_CLEAR,
+    variant(
+        OVERLAY_CLEAR,
+        "overlay-on-mapcount",
+        "the same with the chunk counts on _mapcount",
+        first_chunks=24,
+        last_chunks=26,
+    ),
+    variant(
+        OVERLAY_CLEAR,
+        "overlay-64",
+        "mapping left NULL: needs the padding that only the 64-byte struct page has",
+        buddy=32,
+        lru=48,
+        first_chunks=16,
+        last_chunks=18,
+    ),
+    variant(
+        OVERLAY_CLEAR,
+        "chunks-in-mapping",
+        "the chunk counts left where v12 had them; _mapcount and _count clean",
+        buddy=48,
         first_chunks=8,
         last_chunks=10,
-        width=2,
-        buddy=16,
-        lru=32,
-        about="the patch under review: over mapping, index, _mapcount and _count, with no tag",
     ),
-    Scheme(
-        "inline-header",
-        home="frame",
-        buddy=0,
-        lru=16,
-        first_chunks=32,
-        last_chunks=36,
-        width=4,
-        under_reclaim=40,
-        about="what was merged: a header in the page's first chunk, struct page left alone",
-    ),
+    variant(OVERLAY_CLEAR, "reserved", "overlay-clear, tagged PG_reserved: Morton's big hammer", flag="reserved"),
+    variant(OVERLAY_CLEAR, "slab-flag", "overlay-clear, tagged PG_slab: the proposal of 30 May", flag="slab"),
+    variant(OVERLAY_CLEAR, "new-flag", "overlay-clear, tagged with a page flag of its own", flag="zbud"),
+    variant(INLINE_HEADER, "mapcount-tag", "header in the page, _mapcount -127: Kozlowski, August 2013", mapcount=-127),
+    variant(OVERLAY_CLEAR, "mapcount-tag-overlay", "overlay-clear, tagged _mapcount -127", mapcount=-127),
+    INLINE_HEADER,
 )
 SCHEMES: Mapping[str, Scheme] = MappingProxyType({s.name: s for s in _ALL})
 
@@ -149,7 +202,7 @@ class Bookkeeping:
         """A page enters the pool: tag it, no tenants yet (mirrors init_zbud_page)."""
         s, p = self.scheme, self.memmap.page(pfn)
         if s.flag is not None:
-            p["flags"] |= 1 << PG[s.flag]
+            p["flags"] |= 1 << FLAGS[s.flag]
         if s.mapcount is not None:
             p["_mapcount"] = s.mapcount
         self.set_chunks(pfn, 0, 0)
@@ -160,7 +213,7 @@ class Bookkeeping:
         """A page leaves the pool: take the tag off, and restore what the scheme laid over the record."""
         s, p = self.scheme, self.memmap.page(pfn)
         if s.flag is not None:
-            p["flags"] &= ~(1 << PG[s.flag])
+            p["flags"] &= ~(1 << FLAGS[s.flag])
         if s.mapcount is not None:
             p["_mapcount"] = -1
         if s.home == "record":

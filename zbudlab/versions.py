@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,6 +9,8 @@ from types import MappingProxyType
 from .memmap import DIRECT_MAP
 from .struct_page import PAGE_SIZE
 
+# Linux's numbers: those of the system that Python runs on may differ.
+ERRNO = {"E2BIG": 7, "EAGAIN": 11, "ENOMEM": 12, "EBUSY": 16, "EINVAL": 22, "ENOSPC": 28}
 FIRST, LAST = "FIRST", "LAST"  # the two slots of a page
 
 
@@ -27,14 +28,13 @@ class Version:
     lru_head_first: bool = False  # try the newest page before the lists
     shared_list_0: bool = False  # buddied and unbuddied[0] are one list
 
-    @property
-    def offsets(self) -> dict[str, int]:
-        """struct zbud_pool: where its list heads and its page count lie, in bytes (a lock first, ops behind).
+    def offsets(self, lists: int) -> dict[str, int]:
+        """struct zbud_pool with `lists` unbuddied lists: where its heads and its page count lie, in bytes.
 
-        >>> VERSIONS["v12"].offsets
+        >>> VERSIONS["v12"].offsets(64)
         {'unbuddied': 8, 'buddied': 1032, 'lru': 1048, 'pages_nr': 1064}
         """
-        behind = 8 + 16 * self.lists
+        behind = 8 + 16 * lists  # a lock comes first
         buddied, lru = (8, behind) if self.shared_list_0 else (behind, behind + 16)
         return {"unbuddied": 8, "buddied": buddied, "lru": lru, "pages_nr": lru + 16}
 
@@ -56,7 +56,7 @@ class ZbudError(Exception):
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"{name}: {why}")
-        self.name, self.errno = name, int(getattr(errno, name))
+        self.name, self.errno = name, ERRNO[name]
 
 
 class StaleHandle(Exception):
@@ -69,7 +69,7 @@ class Handle(int):
     allocation: int = -1  # counts the pool's successful allocations from 0; -1 if unknown
     size: int = 0  # bytes asked for
     slot: str = ""  # FIRST or LAST
-    pool: int = 0  # address of the pool
+    pool: int = 0  # which pool, by its number
 
     @property
     def pfn(self) -> int:

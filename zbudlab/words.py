@@ -25,7 +25,7 @@ def where(pool: ZbudPool, address: int) -> str:
     >>> where(pool, pool.memmap.load(pool.memmap.record(0) + 16)), where(pool, pool.memmap.load(pool.lru))
     ('unbuddied[48]', 'page 0x0, its lru')
     """
-    heads = {pool.unbuddied(i): f"unbuddied[{i}]" for i in range(pool.version.lists)}
+    heads = {pool.unbuddied(i): f"unbuddied[{i}]" for i in range(pool.lists)}
     heads |= {pool.buddied: "buddied", pool.lru: "the pool's lru"}
     if address in heads:
         return heads[address]

@@ -22,22 +22,24 @@ recordings of it (recordings.py); the text is ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from operator import index
-from typing import Any
 
+from .invariants import Observed
 from .memmap import DIRECT_MAP, KernelOops, Memmap
 from .page_alloc import Arena, OutOfMemory, PageAllocator
-from .schemes import SCHEMES, Bookkeeping, Scheme
+from .schemes import NEW_FLAG, SCHEMES, Bookkeeping, Scheme
 from .struct_page import CHUNK, PAGE_SIZE, PG
 from .versions import FIRST, LAST, VERSIONS, Handle, StaleHandle, ZbudError
 
 SLAB = 1 << PG["slab"]
 
 
+_numbers = count(1)
 Evictor = Callable[["ZbudPool", Handle], int | None]
 
 
-class ZbudPool:
+class ZbudPool(Observed):
     """A pool of `version`, taking its pages from `pages` (a page allocator, or a number: an arena of that many).
 
     `evict(pool, handle)` is the user's callback for `reclaim`: it should free the handle and return 0; anything else
@@ -64,10 +66,16 @@ class ZbudPool:
         scheme = self.version.scheme if scheme is None else scheme
         self.scheme = s = SCHEMES[scheme] if isinstance(scheme, str) else scheme
         self.data = Bookkeeping(s, self.memmap)
+        if s.flag in NEW_FLAG:
+            self.memmap.nr_pageflags = NEW_FLAG[s.flag] + 1
         self._header = s.header_chunks * CHUNK
         self.capacity = PAGE_SIZE // CHUNK - s.header_chunks  # chunks for both tenants
         self.max_size = min(self.version.max_size, self.capacity * CHUNK)
-        self.offsets = self.version.offsets
+        self.lists = max(
+            self.version.lists, self.capacity
+        )  # 5.14 has as many as chunks; on an overlay that is one more
+        self.offsets = self.version.offsets(self.lists)
+        self.number = next(_numbers)
         self._taken: int | None = None  # the page taken for the structure, if any
         if address is None:
             self._taken = pages.alloc_page()
@@ -76,7 +84,7 @@ class ZbudPool:
         self._dress_slab(True)
         self._unbuddied = self.address + 8
         self.buddied, self.lru = self.address + self.offsets["buddied"], self.address + self.offsets["lru"]
-        for head in [*map(self.unbuddied, range(self.version.lists)), self.buddied, self.lru]:
+        for head in [*map(self.unbuddied, range(self.lists)), self.buddied, self.lru]:
             self.memmap.list_init(head)
         self.pages_nr = 0
         self.allocations = 0  # successful ones so far
@@ -132,20 +140,23 @@ class ZbudPool:
         """
         chunks = self._chunks_for(size, highmem)
         pfn = self._search(chunks)
+        new = pfn is None
         if pfn is None:
             pfn, first, last = self._new_page(), 0, 0
         else:
             first, last = self.data.chunks(pfn)
-            self._unlink(pfn)
+            self.memmap.list_del(self.data.buddy(pfn))
         if first == 0:
             slot, first = FIRST, chunks
         else:
             slot, last = LAST, chunks
         self.data.set_chunks(pfn, first, last)
         self._place(pfn, first, last)
+        if not new:
+            self.memmap.list_del(self.data.lru(pfn))
         self.memmap.list_add(self.data.lru(pfn), self.lru)
         handle = Handle(self._address(pfn, slot, last))
-        handle.allocation, handle.size, handle.slot, handle.pool = self.allocations, size, slot, self.address
+        handle.allocation, handle.size, handle.slot, handle.pool = self.allocations, index(size), slot, self.number
         self.allocations += 1
         self.tenants[handle] = handle
         return handle
@@ -183,7 +194,7 @@ class ZbudPool:
                 return pfn
         head = self.unbuddied(chunks)
         words, i = m.at(head)
-        for entry in words[i : i + 2 * (self.version.lists - chunks) : 2]:
+        for entry in words[i : i + 2 * (self.lists - chunks) : 2]:
             if entry != head:
                 return self.data.pfn(entry)
             head += 16
@@ -203,11 +214,6 @@ class ZbudPool:
         """Put a page first on the list that its chunk counts call for."""
         head = self.buddied if first and last else self._unbuddied + 16 * (self.capacity - first - last)
         self.memmap.list_add(self.data.buddy(pfn), head)
-
-    def _unlink(self, pfn: int) -> None:
-        """Take a page off its buddy list and off the lru."""
-        self.memmap.list_del(self.data.buddy(pfn))
-        self.memmap.list_del(self.data.lru(pfn))
 
     # ------------------------------------------------------------------ free, map
 
@@ -231,11 +237,11 @@ class ZbudPool:
         self.data.set_chunks(pfn, first, last)
         if self.data.under_reclaim(pfn):
             return
+        self.memmap.list_del(self.data.buddy(pfn))
         if first or last:
-            self.memmap.list_del(self.data.buddy(pfn))
             self._place(pfn, first, last)
         else:
-            self._unlink(pfn)
+            self.memmap.list_del(self.data.lru(pfn))
             self._give_back(pfn)
 
     def _live(self, handle: int) -> Handle:
@@ -243,7 +249,7 @@ class ZbudPool:
         if (
             live is None
             or getattr(handle, "allocation", live.allocation) != live.allocation
-            or (getattr(handle, "pool", self.address) != self.address)
+            or (getattr(handle, "pool", self.number) != self.number)
         ):
             raise StaleHandle(
                 f"handle {int(handle):#x} is not a live tenant of this pool: it was freed before, or is another "
@@ -278,7 +284,8 @@ class ZbudPool:
             raise ZbudError("EINVAL", f"cannot reclaim with {missing if retries > 0 else f'{retries} retries'}")
         for _ in range(retries):
             pfn = self.data.pfn(self.memmap.load(self.lru + 8))
-            self._unlink(pfn)
+            self.memmap.list_del(self.data.lru(pfn))
+            self.memmap.list_del(self.data.buddy(pfn))
             self.data.mark_reclaim(pfn, True)
             try:
                 self._offer(pfn)
@@ -326,7 +333,7 @@ class ZbudPool:
             raise ZbudError("EINVAL", f"asked to reclaim {pages} pages; the smallest number is 1")
         return pages
 
-    # ------------------------------------------------------------------ the end, and the truth
+    # ------------------------------------------------------------------ the end
 
     def destroy(self, *, checked: bool = True) -> None:
         """Free the pool structure (mirrors zbud_destroy_pool, which does not look whether the pool is empty).
@@ -344,37 +351,6 @@ class ZbudPool:
         self._dress_slab(False)
         if self._taken is not None:
             self.pages.free_page(self._taken)
-
-    def state(self) -> dict[str, Any]:
-        """Lists and chunk counts as plain data, read from the bytes, in the form of the recordings' state rows."""
-        lists = {str(i): list(self.walk(self.unbuddied(i))) for i in range(self.version.lists)}
-        if self.version.shared_list_0:
-            del lists["0"]
-        lru = list(self.walk(self.lru))
-        return {
-            "unbuddied": {i: pages for i, pages in lists.items() if pages},
-            "buddied": list(self.walk(self.buddied)),
-            "lru": lru,
-            "pages": {str(pfn): list(self.chunks(pfn)) for pfn in sorted(lru)},
-            "pages_nr": self.pages_nr,
-        }
-
-    def save(self) -> Any:
-        """A copy of the pool and of all the memory it stands in, for `restore`."""
-        ours = self.allocations, dict(self.tenants), set(self.mine), self.destroyed
-        return self.memmap.save(), self.pages.save(), ours
-
-    def restore(self, saved: Any) -> None:
-        memory, pages, (self.allocations, tenants, mine, self.destroyed) = saved
-        self.memmap.restore(memory)
-        self.pages.restore(pages)
-        self.tenants, self.mine = dict(tenants), set(mine)
-
-    def check(self) -> None:
-        """Hold the pool to every invariant; raises AssertionError naming the first that is broken, with the bytes."""
-        from .invariants import check_pool
-
-        check_pool(self)
 
     def __repr__(self) -> str:
         return (

@@ -24,10 +24,14 @@ class Picture:
     svg: str
     text: str
 
+    def styled(self) -> str:
+        """The SVG with its style sheet: a file that stands by itself."""
+        return self.svg.replace("<defs>", f"<style>{STYLE}</style><defs>", 1)
+
     def html(self) -> str:
         """The picture as it is saved: SVG with its style sheet, and its text twin, folded, beneath."""
         return (
-            f"<div>{self.svg.replace('<defs>', f'<style>{STYLE}</style><defs>', 1)}"
+            f"<div>{self.styled()}"
             f"<details><summary>the same in text</summary><pre>{html.escape(self.text)}</pre></details></div>"
         )
 

@@ -24,7 +24,7 @@ class Ghost:
 
 def chains(pool: ZbudPool) -> list[tuple[str, list[int]]]:
     """The pool's lists that are not empty, as (name, pfns), in the order in which an allocation looks."""
-    heads = [(f"unbuddied[{i}]", pool.unbuddied(i)) for i in range(pool.version.shared_list_0, pool.version.lists)]
+    heads = [(f"unbuddied[{i}]", pool.unbuddied(i)) for i in range(pool.version.shared_list_0, pool.lists)]
     found = [(name, list(pool.walk(head))) for name, head in [*heads, ("buddied", pool.buddied)]]
     return [(name, pages) for name, pages in found if pages]
 
