@@ -1,0 +1,258 @@
+"""zbudlab's front door: one file, standard library only, the same words on Linux, macOS and Windows (there: py lab.py).
+
+    python3 lab.py          set up once, then open JupyterLab on the course
+    python3 lab.py test     the same set-up, then the tests
+    python3 lab.py --help   everything else
+
+It parses on Python 3.6, so that an old Python is answered with a sentence. What it prints is ASCII, except for names of
+files: those go to stderr, where Python escapes what the terminal cannot show.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import webbrowser
+
+if sys.version_info < (3, 11):  # noqa: UP036  (this test is for the Pythons that the rest of the file is not for)
+    sys.exit("zbudlab: this is Python {}.{}, and 3.11 or newer is needed. Install one (python.org has it) and start "
+             "lab.py with that, for example: python3.12 lab.py".format(*sys.version_info))
+
+ROOT = pathlib.Path(__file__).resolve().parent
+ENV = ROOT / ".venv"
+PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = ENV / "zbudlab.stamp"  # written last, so where it stands the set-up went through
+LOG = ENV / "zbudlab-setup.log"  # removed last, so where it stands a set-up broke off
+CONFIG = ENV / "jupyter"  # the course's own Jupyter settings: nobody's private ones (token off, say) get in
+START = "notebooks/00-start-here.ipynb"
+PATIENCE = 5  # seconds that a program gets to end by itself after Ctrl-C
+
+CALL = "py lab.py" if os.name == "nt" else "python3 lab.py"
+WORDS = {  # word: (what --help says, what the environment's Python is given before the further words)
+    "test": ("run the tests; --quick leaves out the slow ones; further words go to pytest", ["-m", "pytest"]),
+    "bench": ("run the benchmarks; further words go to them", ["-m", "benchmarks"]),
+    "notebooks": ("run the notebooks again and save their outputs (for authors)", ["tools/notebooks.py"]),
+    "doctor": ("say what is installed here and what that makes possible", ["-m", "zbudlab", "doctor"]),
+    "check": ("hold the model to the recordings", ["-m", "zbudlab", "check"]),
+    "matrix": ("print which reader is safe with which scheme", ["-m", "zbudlab", "matrix"]),
+    "demonstrate": ("find the shortest trace that breaks a scheme", ["-m", "zbudlab", "demonstrate"]),
+    "claims": ("print the claims of the 2013 thread and what became of them", ["-m", "zbudlab", "claims"]),
+}
+HELP = f"""\
+Use: {CALL} [WORD] [OPTIONS]
+
+  (no word)       open the course in JupyterLab
+    --port N      on this port; otherwise on a free one
+    --no-browser  print the address only, to open in a browser yourself
+""" + "".join(f"  {word:15} {text}\n" for word, (text, _) in WORDS.items()) + """\
+  -h, --help      this list
+
+The first call sets everything up in the folder .venv; to start over, delete that folder."""
+
+
+def say(text: str) -> None:
+    print("zbudlab: " + text, flush=True)
+
+
+def refusal(text: str, code: int = 1) -> SystemExit:
+    print("zbudlab: " + text, file=sys.stderr, flush=True)
+    return SystemExit(code)
+
+
+# The environment
+
+
+def fingerprint() -> str:
+    """What an environment is made for: another Python or other requirements call for a new set-up."""
+    made_for = b"%d.%d " % sys.version_info[:2] + (ROOT / "pyproject.toml").read_bytes()
+    return hashlib.sha256(made_for).hexdigest()
+
+
+def ready() -> bool:
+    return PYTHON.exists() and STAMP.is_file() and STAMP.read_bytes() == fingerprint().encode()
+
+
+def usable() -> bool:
+    """Whether the .venv that is here (an older one, or one made by hand) can be installed into as it is."""
+    if LOG.exists() or not PYTHON.exists():
+        return False
+    question = f"import sys, pip; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    try:
+        return subprocess.run([PYTHON, "-c", question], stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
+def step(what: str, *command: object) -> None:
+    """One step of the set-up: its output goes to the log, and meanwhile the seconds and the packages are counted."""
+    terminal = sys.stdout.isatty()
+    start = time.monotonic()
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    with LOG.open("ab") as log, subprocess.Popen([str(part) for part in command], cwd=ROOT, env=environment,
+                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+        code = None
+        while code is None:
+            try:
+                code = process.wait(timeout=1 if terminal else 10)
+            except subprocess.TimeoutExpired:
+                pass
+            except BaseException:  # Ctrl-C
+                process.terminate()
+                print(flush=True)
+                raise
+            text = LOG.read_text(encoding="utf-8", errors="replace")
+            packages = text.count("\nCollecting ") + text.count("\nProcessing ")  # pip's words; uv needs no count
+            line = f"zbudlab: {what}, {time.monotonic() - start:.0f} s" + (f", {packages} packages" if packages else "")
+            print(f"\r{line}" if terminal else line, end="" if terminal and code is None else "\n", flush=True)
+    if code:
+        print("".join(f"    {line}\n" for line in text.splitlines()[-12:]), file=sys.stderr, end="")
+        raise refusal(f"{what} failed (exit code {code}); its last words are above, all of them in .venv/{LOG.name}. "
+                      "Most often there is no network, or a proxy in the way, or the disk is full: mend that, then run "
+                      "the same command again.")
+
+
+def finish() -> None:
+    """What pip leaves to be done."""
+    # The link to zbudlab becomes a relative one: it stays true when the folder is moved, and it is ASCII. One that is
+    # not stops Python itself, before 3.13, in a C locale; on Windows it is misread.
+    site = pathlib.Path(sysconfig.get_path("purelib", "venv", {"base": str(ENV), "platbase": str(ENV)}))
+    for link in site.glob("*zbudlab*.pth"):
+        link.write_text(os.path.relpath(ROOT, site) + "\n")
+    overrides = CONFIG / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True, exist_ok=True)
+    no_news = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+    overrides.write_text(json.dumps(no_news))
+
+
+def set_up() -> None:
+    """Make .venv what this folder needs, from nothing where what is there cannot be trusted. The stamp comes last."""
+    uv = shutil.which("uv")
+    python = getattr(sys, "_base_executable", sys.executable)  # not .venv's own, which may be about to be removed
+    say("setting up the folder .venv. This happens once: a minute or two, about 150 MB to download and 700 MB on disk.")
+    try:
+        STAMP.unlink(missing_ok=True)
+        if not usable():
+            if not uv and not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+                raise refusal("this Python lacks its venv module. On Debian and Ubuntu: sudo apt install python3-venv; "
+                              "elsewhere, install Python from python.org. Then run the same command again.")
+            if ENV.exists():
+                shutil.rmtree(ENV)
+            ENV.mkdir()
+            make = [uv, "venv", "--seed", "--allow-existing", "--python", python] if uv else [python, "-m", "venv"]
+            step("making an environment", *make, ENV)
+        pip = [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "--no-input",
+                                                                    "--disable-pip-version-check", "--progress-bar=off"]
+        step("installing", *pip, "--editable", ".[test]")
+        finish()
+        LOG.unlink()
+        STAMP.write_text(fingerprint())
+    except OSError as error:
+        raise refusal(f"the folder .venv cannot be written ({error}). Is a JupyterLab from it still open, or the disk "
+                      "full? Mend that, then run the same command again.") from error
+
+
+# The words
+
+
+def run(*command: object, **settings: str) -> int:
+    """Run something in the environment, from the root. Ctrl-C is for it to answer, in good time."""
+    with subprocess.Popen([str(part) for part in (PYTHON, *command)], cwd=ROOT, env=os.environ | settings) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            try:
+                process.wait(timeout=PATIENCE)
+            except (KeyboardInterrupt, subprocess.TimeoutExpired):
+                process.terminate()
+            return 130
+
+
+def options(words: list[str]) -> tuple[int | None, bool]:
+    """--port N and --no-browser, taken apart: (port, browser)."""
+    port, browser, rest = None, True, list(words)
+    while rest:
+        word, _, value = rest.pop(0).partition("=")
+        if word == "--no-browser":
+            browser = False
+        elif word == "--port":
+            value = value or (rest.pop(0) if rest else "")
+            if not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
+                raise refusal(f"--port needs a number from 1 to 65535, not {value!a}.", 2)
+            port = int(value)
+        else:
+            raise refusal(f"{word!a} is not a word it knows; {CALL} --help lists them all.", 2)
+    return port, browser
+
+
+def check_port(port: int) -> None:
+    with socket.socket() as probe:
+        if os.name != "nt":  # there it would share a busy port; elsewhere it only forgives one that was just closed
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise refusal(f"port {port} cannot be had ({error.strerror}). "
+                          "Give another with --port N, or leave --port out and a free one is found.") from error
+
+
+def open_lab(words: list[str]) -> int:
+    port, browser = options(words)
+    if port:
+        check_port(port)
+    if not ready():
+        set_up()
+    if browser:
+        try:
+            webbrowser.get()
+        except webbrowser.Error:
+            say("no web browser was found here: open the address below in any browser on this machine.")
+            browser = False
+    say("starting JupyterLab; Ctrl-C in this window ends it.")
+    os.environ.pop("JUPYTER_TOKEN", None)  # a fresh one each time, printed with the address
+    flags: dict[str, object] = {
+        "ServerApp.ip": "localhost",
+        "ServerApp.root_dir": ROOT,
+        "LabApp.default_url": "/lab/tree/" + START,
+        "ServerApp.open_browser": browser,
+        "ServerApp.use_redirect_file": False,  # a browser from a snap or flatpak may not read the hidden file
+        "ServerApp.answer_yes": True,  # Ctrl-C means it
+        "Application.log_level": "ERROR",  # the address is printed all the same
+        "KernelManager.transport_encryption": "auto",  # nobody else on this machine reads along
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        "LabApp.extension_manager": "readonly",
+    }
+    if port:
+        flags |= {"ServerApp.port": port, "ServerApp.port_retries": 0}
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container, say
+        flags["ServerApp.allow_root"] = True
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    return run("-m", "jupyterlab", *arguments, JUPYTER_CONFIG_DIR=str(CONFIG))
+
+
+def main(words: list[str]) -> int:
+    if words and words[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if not words or words[0].startswith("-") or words[0] not in WORDS:
+        return open_lab(words)
+    word, *rest = words
+    if not ready():
+        set_up()
+    if word == "test" and "--quick" in rest:
+        rest.remove("--quick")
+        rest[:0] = ["-m", "not slow and not browser"]
+    return run(*WORDS[word][1], *rest)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
