@@ -145,6 +145,7 @@ def test_what_a_page_of_each_scheme_tells_the_kernel() -> None:
         "new-flag": (["zbud"], *clear, "even"),
         "mapcount-tag": ([], -127, 1, "NULL"),
         "mapcount-tag-overlay": ([], -127, 1, "even"),
+        "slab-cache": (["slab"], 0x10001, 1, "NULL"),
         "inline-header": ([], *clear, "NULL"),
     }
 

@@ -110,11 +110,11 @@ def _check_page(pool: ZbudPool, pfn: int, name: str) -> None:
     assert pool.memmap.owner.get(pfn) == "zbud", (
         f"{pool.memmap.owner.get(pfn, 'nobody')} owns a page of the pool: {bytes_}"
     )
-    tag = 1 << FLAGS[scheme.flag] if scheme.flag else 0
+    tag = 1 << FLAGS[scheme.flag] if scheme.flag else (1 << FLAGS["slab"]) * scheme.slab
     assert p["flags"] & ((1 << pool.memmap.nr_pageflags) - 1) == tag, (
         f"the page flags are not those of {scheme.name}: {bytes_}"
     )
-    if not scheme.overlays(24, 4):
+    if not scheme.overlays(24, 4) and not scheme.slab:
         plain = -1 if scheme.mapcount is None else scheme.mapcount
         assert p["_mapcount"] == plain, f"_mapcount is {p['_mapcount']}, not {plain}: {bytes_}"
     if not scheme.overlays(8, 8):

@@ -57,8 +57,8 @@ def check_trace(path: Path) -> Report:
     """A trace of the original allocator, or one of our timelines: every row, in order."""
     rows = read_rows(path)
     header, operations = rows[0], sum(row[0] not in "#sS" for row in rows[1:])
-    name = f"{header['version']}/{header['name']}" if "name" in header else path.name
     timeline = Timeline.empty(header)
+    name = f"{header['version']}/{header['name']}" if "name" in header else path.name
     for line, row in enumerate(rows[1:], 2):
         try:
             timeline.replay(row, line)

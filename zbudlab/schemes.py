@@ -1,8 +1,9 @@
 """Where zbud's data lies, and how its pages are tagged: each way is a few declarative lines.
 
 A page in a zbud pool needs 36 bytes of bookkeeping: a `buddy` list node, an `lru` list node, and two chunk counts.  A
-`Scheme` says at which bytes of which 64 they lie: of the page's `struct page` (home "record"), or of the first chunk of
-the page itself (home "frame").  The pool in zbud.py runs on any of them.
+`Scheme` says at which bytes of which 64 they lie: of the page's `struct page` (home "record"), of the first chunk of
+the page itself (home "frame"), or of a small structure allocated for it elsewhere (home "apart").  The pool in zbud.py
+runs on any of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .memmap import DIRECT_MAP, VMEMMAP, Memmap
 from .struct_page import PAGE_SIZE, PG, RECORD
 
 RECLAIM = 1 << PG["reclaim"]
+SLAB_CACHE = 0xFFFF88001F000100  # a struct kmem_cache that nobody looks into
 NEW_FLAG = {
     "zbud": len(PG)
 }  # a page flag of zbud's own, behind those that Linux 3.10 has: what the fourth demand rules out
@@ -34,7 +36,7 @@ class Scheme:
     """
 
     name: str
-    home: Literal["record", "frame"]
+    home: Literal["record", "frame", "apart"]
     buddy: int
     lru: int
     first_chunks: int
@@ -43,6 +45,8 @@ class Scheme:
     under_reclaim: int | None = None
     flag: str | None = None
     mapcount: int | None = None
+    slab: bool = False  # the page is a genuine slab page: an object of a cache with objects of PAGE_SIZE
+    by_definition: bool = True  # the fields are put into struct page by editing its definition (if they lie there)
     about: str = ""
 
     def __post_init__(self) -> None:
@@ -93,6 +97,7 @@ OVERLAY_V12 = Scheme(
     width=2,
     buddy=16,
     lru=32,
+    by_definition=False,
     about="the patch under review: over mapping, index, _mapcount and _count, with no tag",
 )
 OVERLAY_CLEAR = Scheme(
@@ -155,6 +160,13 @@ _ALL = (
     variant(OVERLAY_CLEAR, "new-flag", "overlay-clear, tagged with a page flag of its own", flag="zbud"),
     variant(INLINE_HEADER, "mapcount-tag", "header in the page, _mapcount -127: Kozlowski, August 2013", mapcount=-127),
     variant(OVERLAY_CLEAR, "mapcount-tag-overlay", "overlay-clear, tagged _mapcount -127", mapcount=-127),
+    variant(
+        INLINE_HEADER,
+        "slab-cache",
+        "pages from a slab cache with objects of PAGE_SIZE, the data in a structure apart: Bob Liu, 31 May",
+        home="apart",
+        slab=True,
+    ),
     INLINE_HEADER,
 )
 SCHEMES: Mapping[str, Scheme] = MappingProxyType({s.name: s for s in _ALL})
@@ -168,8 +180,13 @@ class Bookkeeping:
 
     def __init__(self, scheme: Scheme, memmap: Memmap) -> None:
         self.scheme, self.memmap = scheme, memmap
-        record = scheme.home == "record"
-        self._start, self._stride = (VMEMMAP, RECORD) if record else (DIRECT_MAP, PAGE_SIZE)
+        if scheme.home == "apart":  # a structure for each page, in memory of its own behind the memmap
+            home = range(memmap.pfns.stop + 16, memmap.pfns.stop + 17 + len(memmap.pfns) * RECORD // PAGE_SIZE)
+            if home not in memmap.ram:
+                memmap.ram.append(home)
+            self._start, self._stride = memmap.frame(home[0]) - RECORD * memmap.pfns.start, RECORD
+        else:
+            self._start, self._stride = (VMEMMAP, RECORD) if scheme.home == "record" else (DIRECT_MAP, PAGE_SIZE)
         self._buddy, self._lru = self._start + scheme.buddy, self._start + scheme.lru
         self._first, self._first_shift = scheme.first_chunks // 8, scheme.first_chunks % 8 * 8  # word, and bit in it
         self._last, self._last_shift = scheme.last_chunks // 8, scheme.last_chunks % 8 * 8
@@ -205,6 +222,9 @@ class Bookkeeping:
             p["flags"] |= 1 << FLAGS[s.flag]
         if s.mapcount is not None:
             p["_mapcount"] = s.mapcount
+        if s.slab:  # SLUB's marks: one object, in use, of a cache
+            p["flags"] |= 1 << PG["slab"]
+            p["_mapcount"], p["private"] = 1 << 16 | 1, SLAB_CACHE
         self.set_chunks(pfn, 0, 0)
         if s.under_reclaim is not None:
             self.mark_reclaim(pfn, False)
@@ -214,8 +234,10 @@ class Bookkeeping:
         s, p = self.scheme, self.memmap.page(pfn)
         if s.flag is not None:
             p["flags"] &= ~(1 << FLAGS[s.flag])
-        if s.mapcount is not None:
+        if s.mapcount is not None or s.slab:
             p["_mapcount"] = -1
+        if s.slab:
+            p["flags"] &= ~(1 << PG["slab"])
         if s.home == "record":
             p["private"] = p["mapping"] = p["index"] = 0
             p["_mapcount"], p["_count"] = -1, 1

@@ -15,7 +15,6 @@ function of the header and the first i rows: undo, jumps, replay, tests and save
 
 from __future__ import annotations
 
-import errno
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from .page_alloc import Arena, KernelPages, PageAllocator
 from .rows import FORMAT, FORMAT_VERSION, Caption, Difference, RecordingError, Row, caption, digest, read_rows
 from .schemes import SCHEMES
 from .struct_page import CHUNK, PAGE_SIZE
-from .versions import VERSIONS, Handle, StaleHandle, ZbudError
+from .versions import ERRNO, VERSIONS, Handle, StaleHandle, ZbudError
 from .zbud import ZbudPool
 
 Evictor = Callable[["Timeline", Handle], int | None]
@@ -78,9 +77,17 @@ def _outcome(error: BaseException) -> str:
 
 def _again(outcome: str) -> Exception:
     """An exception with the same outcome and the same effect on the pool."""
-    if outcome in errno.errorcode.values():
+    if outcome in ERRNO:
         return ZbudError(outcome, "as before")
     return _Oops(outcome) if " at 0x" in outcome else _Raised(outcome)
+
+
+def _allocations_inside(row: Row) -> int:
+    """How many allocations succeeded inside the evict calls of a reclaim or shrink."""
+    inside = [inner for call in row[-2] for inner in (call[3] if len(call) > 3 else [])]
+    made: int = sum(_allocations_inside(inner) for inner in inside if inner[0] in ("r", "z"))
+    made += sum(inner[0] == "a" and inner[2] == "OK" for inner in inside)
+    return made
 
 
 class Timeline:
@@ -112,6 +119,8 @@ class Timeline:
         }
         self.header |= {"scheme": scheme, "allocator": allocator, "base_pfn": base_pfn, "address": address}
         self.header["evictor"] = evict if isinstance(evict, str) or evict is None else "a function"
+        if isinstance(evict, str) and evict not in EVICTORS:
+            raise ValueError(f"unknown evictor {evict!r}; known: {', '.join(EVICTORS)}")
         self.events: list[Row] = []
         self.position = 0
         self.evict: Evictor | None = EVICTORS[evict] if isinstance(evict, str) else evict
@@ -292,7 +301,7 @@ class Timeline:
             self.perform(row)
         except StaleHandle as error:
             raise Difference(line, row, str(error)) from None
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (IndexError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise RecordingError(f"line {line} is malformed ({error}): {json.dumps(row)[:60]}") from None
         finally:
             self._replaying, self._script = False, None
@@ -345,24 +354,29 @@ class Timeline:
     def under(self, version: str) -> Timeline:
         """The same requests made of another version (of the same pages): a new timeline, at the same position.
 
-        Allocations are matched by their order; what one version refused, nothing can be freed of in the other.
+        Allocations are matched by their order; what one version refused, nothing can be freed of in the other.  What
+        cannot be done there (or is no request) becomes a remark, so that each event keeps its number.
         """
-        other = Timeline(version, self.header["pages"], self.evict)
-        handles: list[Handle | None] = []  # by the number of the request that succeeded here
-        for row in self.events:
+        place = {key: self.header[key] for key in ("allocator", "base_pfn")}
+        other = Timeline(version, self.header["pages"], self.evict, **place)
+        handles: list[Handle | None] = []  # for allocation k here, the one made there
+        for i, row in enumerate(self.events, 1):
             with suppress(ZbudError):
-                if row[0] == "a":
+                if row[0] in ("a", "h"):
                     if row[2] == "OK":
                         handles.append(None)
-                    handle = other.alloc(row[1])
+                    handle = other.alloc(row[1], highmem=row[0] == "h")
                     if row[2] == "OK":
                         handles[-1] = handle
                 elif row[0] == "f":
                     freed = handles[row[1]]
-                    if freed is not None and freed in other.pool.tenants:
+                    if freed is not None and other.pool.tenants.get(freed) is freed:  # not another one at its address
                         other.free(freed)
-                elif row[0] == "r":
-                    other.reclaim(row[1])
+                elif row[0] in ("r", "z"):
+                    handles += [None] * _allocations_inside(row)
+                    (other.reclaim if row[0] == "r" else other.shrink)(row[1])
+            if other.position < i:
+                other.remark(f"not here: {self.caption(i)}")
         other.goto(min(self.position, len(other.events)))
         return other
 
@@ -424,7 +438,7 @@ class Timeline:
             raise RecordingError(f"its header lacks {error}") from None
         except RecordingError:
             raise
-        except (TypeError, ValueError, ArithmeticError, MemoryError, KernelOops) as error:
+        except (TypeError, ValueError, IndexError, ArithmeticError, MemoryError, KernelOops) as error:
             raise RecordingError(f"its header makes no pool ({type(error).__name__} {error})") from None
 
 

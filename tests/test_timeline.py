@@ -1,0 +1,679 @@
+"""The timeline: what was done is told by its events alone, whichever way one goes back and forth."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zbudlab.memmap import KernelOops
+from zbudlab.rows import LENGTHS, Difference, RecordingError, caption
+from zbudlab.timeline import EVICTORS, Timeline
+from zbudlab.versions import VERSIONS, Handle, StaleHandle, ZbudError
+
+DATA = Path(__file__).resolve().parent / "data"
+TRACES = [*sorted(DATA.glob("*/01-tiny.jsonl")), DATA / "linux-5.14/08-firstonly.jsonl", DATA / "v12/02-edges.jsonl.gz"]
+
+
+class Refusal(Exception):
+    """What an evictor of these tests raises."""
+
+
+def moment(timeline: Timeline) -> dict[str, Any]:
+    """Everything that the pool is made of now: bytes, owners, the page allocator's state, what only the model knows."""
+    pool = timeline.pool
+    saved = pool.memmap.save()
+    return {
+        "records": saved.records,
+        "frames": {pfn: content for pfn, content in saved.frames.items() if any(content)},  # untouched ones are zero
+        "owner": saved.owner,
+        "pages": pool.pages.save(),
+        "allocations": pool.allocations,
+        "tenants": {int(h): (h.allocation, h.size, h.slot) for h in pool.tenants.values()},
+        "mine": set(pool.mine),
+        "destroyed": pool.destroyed,
+    }
+
+
+class Moody:
+    """An evictor that does on each call the next thing of a list, round and round."""
+
+    def __init__(self, moods: list[str]) -> None:
+        self.moods, self.calls, self.depth = moods, 0, 0
+
+    def __call__(self, t: Timeline, handle: Handle) -> int:
+        mood = self.moods[self.calls % len(self.moods)]
+        self.calls, self.depth = self.calls + 1, self.depth + 1
+        try:
+            return self.act(mood, t, handle)
+        finally:
+            self.depth -= 1
+
+    def act(self, mood: str, t: Timeline, handle: Handle) -> int:
+        if mood == "refuse":
+            return -16
+        if mood == "lie":
+            return 0
+        if mood == "raise":
+            raise Refusal
+        if mood == "alloc":  # a failure goes on, out of the reclaim
+            t.alloc(700 + self.calls)
+            return 0
+        if mood == "quiet alloc":
+            with suppress(ZbudError):
+                t.alloc(5000)
+            with suppress(ZbudError):
+                t.alloc(60)
+            return -16
+        if mood == "remark":
+            t.remark("thinking")
+        if mood == "unchecked":
+            t.free_unchecked(handle)
+            return 0
+        if mood == "wild":  # an oops, which goes on, out of the reclaim
+            t.free_unchecked(0x1234)
+        if mood == "nested" and self.depth < 3:
+            with suppress(ZbudError):
+                t.reclaim(2)
+            with suppress(ZbudError):
+                t.shrink(2)
+        if mood == "both":
+            for other in [h for h in t.pool.tenants.values() if h.pfn == handle.pfn and h != handle]:
+                t.free(other)
+        if handle.allocation >= 0:
+            with suppress(StaleHandle):  # dead by now, where "both" freed it
+                t.free(handle)
+        return -5 if mood == "free, nonzero" else 0
+
+
+MOODS = "accept,refuse,lie,raise,alloc,quiet alloc,remark,unchecked,wild,nested,both,free; nonzero"
+MOODS = [mood.replace(";", ",") for mood in MOODS.split(",")]
+
+number = st.integers(0, 10**6)
+sizes = st.integers(1, 2500) | st.integers(1, 3968) | st.sampled_from([-1, 0, 1, 3969, 4032, 4033, 4096, 4097])
+kinds = "alloc " * 6 + "free " * 3 + "reclaim reclaim shrink write poke remark highmem stale undo goto"
+steps = st.sampled_from(kinds.split()).flatmap(lambda k: st.tuples(st.just(k), sizes if k == "alloc" else number))
+damage = st.tuples(st.sampled_from("unchecked unchecked break break break break destroy".split()), number)
+programs = st.lists(steps, min_size=15, max_size=40)
+rude_programs = st.tuples(st.lists(steps, min_size=8, max_size=20), st.lists(steps | damage, min_size=5, max_size=20))
+
+
+def do(t: Timeline, step: str, n: int) -> None:
+    """One step of a random program; the numbers are made to fit."""
+    live = sorted(t.pool.tenants.values(), key=lambda h: h.allocation)
+    some = live[n % len(live)] if live else None
+    frame = t.pool.memmap.frame(t.pool.memmap.pfns.start + n % t.header["pages"])
+    match step:
+        case "alloc" | "highmem":
+            t.alloc(n, highmem=step == "highmem")
+        case "free" if some is not None:
+            t.free(some)
+        case "stale" if t.handles:
+            t.free(t.handles[n % len(t.handles)])
+        case "reclaim":
+            t.reclaim(n % 6)
+        case "shrink":
+            t.shrink(n % 4)
+        case "write" if some is not None:
+            t.write(some, n.to_bytes(3, "big") * (n % 50), n % 4000)
+        case "poke":  # into bytes that the pool does not use: pages that nobody has, and the padding of records
+            if (frame - t.pool.memmap.frame(0)) >> 12 not in t.pool.memmap.owner:
+                t.poke(frame + 1001, b"poked" * 3)
+            else:
+                t.poke(t.pool.memmap.record(t.pool.memmap.pfns.start) + 56, n.to_bytes(8, "little"))
+        case "remark":
+            t.remark(f"number {n}")
+        case "unchecked":
+            wild = [frame, frame + 64, frame + n % 4096, 0, n, 0xFFFF880000000000 - 64 * n, *map(int, t.handles)]
+            t.free_unchecked(wild[n % len(wild)])
+        case "break" if some is not None:  # a link of a page in the pool leads somewhere else
+            node = (t.pool.data.buddy if n % 2 else t.pool.data.lru)(some.pfn) + n % 3 * 8
+            t.poke(node + n % 8, bytes([n % 251, n % 5]))
+        case "destroy":
+            t.destroy(checked=n % 2 == 0)
+        case "undo":
+            for _ in range(n % 4):
+                t.undo()
+        case "goto":
+            t.goto(n % (len(t.events) + 1))
+
+
+def run(t: Timeline, program: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Do a program; returns what the pool was at each position when it was first there, and holds each move to that."""
+    seen = [moment(t)]
+    for step, n in program:
+        before = t.position
+        with suppress(ZbudError, KernelOops, StaleHandle, Refusal, ValueError):
+            do(t, step, n)
+        if step in ("undo", "goto"):
+            assert moment(t) == seen[t.position]
+        elif t.position == before:
+            assert moment(t) == seen[before], f"{step} left no event, yet changed something"
+        else:
+            assert t.position == len(t.events) == before + 1, "doing something forgets what was later"
+            seen[t.position :] = [moment(t)]
+    return seen
+
+
+options = st.fixed_dictionaries({
+    "pages": st.integers(1, 6),
+    "allocator": st.sampled_from(["arena", "kernel"]),
+    "base_pfn": st.sampled_from([0, 0x100]),
+})  # fmt: skip
+versions = st.sampled_from(list(VERSIONS))
+moody = st.lists(st.sampled_from(MOODS), min_size=1, max_size=6)
+
+
+def hold_to_events(t: Timeline, seen: list[dict[str, Any]], jumps: list[int]) -> None:
+    """Any path of jumps leads to what was seen; so does doing the first i events afresh, from their JSON alone."""
+    for jump in jumps:
+        i = jump % (len(t.events) + 1)
+        t.goto(i)
+        assert t.position == i
+        assert moment(t) == seen[i]
+    header, rows = json.loads(json.dumps(t.header)), json.loads(json.dumps(t.events))
+    fresh = Timeline.empty(header)
+    assert moment(fresh) == seen[0]
+    for i, row in enumerate(rows, 1):
+        fresh.replay(row, i + 1)
+        assert moment(fresh) == seen[i]
+    assert rows == t.events == fresh.events
+    t.goto(len(t.events))
+    assert t.pool.allocations == 0 or [int(h) for h in t.handles[: t.pool.allocations]] == [
+        int(h) for h in fresh.handles
+    ]
+
+
+@given(versions, options, moody, programs, st.lists(number, max_size=8))
+def test_state_is_a_function_of_the_events(
+    version: str, how: dict[str, Any], moods: list[str], program: list[tuple[str, int]], jumps: list[int]
+) -> None:
+    t = Timeline(version, evict=Moody(moods), **how)
+    hold_to_events(t, run(t, program), jumps)
+
+
+@given(versions, options, moody, rude_programs, st.lists(number, max_size=8))
+def test_state_is_a_function_of_the_events_even_when_they_do_damage(
+    version: str, how: dict[str, Any], moods: list[str], program: tuple[list[tuple[str, int]], ...], jumps: list[int]
+) -> None:
+    t = Timeline(version, evict=Moody(moods), **how)
+    hold_to_events(t, run(t, [*program[0], *program[1]]), jumps)
+
+
+@given(versions, options, moody, rude_programs)
+def test_files_tell_everything(
+    tmp_path_factory: pytest.TempPathFactory,
+    version: str,
+    how: dict[str, Any],
+    moods: list[str],
+    program: tuple[list[tuple[str, int]], ...],
+) -> None:
+    t = Timeline(version, evict=Moody(moods), **how)
+    run(t, [*program[0], *program[1]])
+    t.goto(len(t.events))
+    for name in ("t.jsonl", "t.jsonl.gz"):
+        path = tmp_path_factory.mktemp("files") / name
+        t.dump(path)
+        loaded = Timeline.load(path)
+        assert moment(loaded) == moment(t)
+        assert loaded.events == t.events
+        assert loaded.position == len(t.events)
+        assert loaded.header == t.header | {"evictor": "accepts"}, "a function cannot be saved; the rest can"
+
+
+def test_gzip_only_where_the_name_says_so(tmp_path: Path) -> None:
+    t = Timeline("v12")
+    t.alloc(100)
+    t.dump(tmp_path / "a.jsonl")
+    t.dump(str(tmp_path / "a.jsonl.gz"))
+    plain = (tmp_path / "a.jsonl").read_bytes()
+    assert gzip.decompress((tmp_path / "a.jsonl.gz").read_bytes()) == plain
+    lines = plain.decode("ascii").splitlines()
+    assert json.loads(lines[0])["format"] == "zbud-timeline"
+    assert lines[1:] == ['["a", 100, "OK", 0, 0, "FIRST", 1]']
+
+
+@pytest.mark.parametrize("evict", [None, *EVICTORS])
+def test_header_survives(tmp_path: Path, evict: str | None) -> None:
+    """All that places a pool, and the evictor's name, is the same after a file; so is what one does then."""
+    address = 0xFFFF880040000000
+    t = Timeline("v12", 5, evict, scheme="inline-header", allocator="kernel", base_pfn=0x100, address=address)
+    t.alloc(1000)
+    t.dump(tmp_path / "t.jsonl")
+    loaded = Timeline.load(tmp_path / "t.jsonl")
+    assert loaded.header == t.header == {
+        "format": "zbud-timeline", "format_version": 1, "version": "v12", "pages": 5, "scheme": "inline-header",
+        "allocator": "kernel", "base_pfn": 0x100, "address": address, "evictor": evict,
+    }  # fmt: skip
+    assert loaded.pool.address == address
+    assert loaded.pool.scheme.name == "inline-header"
+    assert loaded.pool.pages.__class__.__name__ == "KernelPages"
+    assert loaded.pool.memmap.pfns.start == 0x100
+    for one in (t, loaded):
+        with suppress(ZbudError):
+            one.reclaim(2)
+    assert loaded.events == t.events
+    assert moment(loaded) == moment(t)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown allocator 'slob'; known: arena, kernel"):
+        Timeline(allocator="slob")
+    with pytest.raises(ValueError, match="unknown evictor 'maybe'; known: accepts, refuses, lies"):
+        Timeline(evict="maybe")
+    with pytest.raises(ValueError, match="unknown version 'v13'"):
+        Timeline("v13")
+
+
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_recorded_trace_becomes_a_timeline(path: Path, tmp_path: Path) -> None:
+    """Loaded, walked backwards from state to state, dumped in our own format and loaded again."""
+    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+    rows = [json.loads(line) for line in text.splitlines()]
+    t = Timeline.load(path)
+    assert t.events == rows[1:]
+    states = [(i, row) for i, row in enumerate(t.events, 1) if row[0] == "S"]
+    for i, row in reversed(states[:: len(states) // 20 + 1]):
+        assert t.goto(i).state() == row[2]
+    t.goto(len(t.events))
+    t.dump(tmp_path / "again.jsonl.gz")
+    again = Timeline.load(tmp_path / "again.jsonl.gz")
+    assert again.events == t.events
+    assert again.header["pages"] == rows[0]["arena_pages"]
+    assert moment(again) == moment(t)
+
+
+# ---------------------------------------------------------------------- back and forth
+
+
+def test_doing_something_earlier_forgets_what_was_later() -> None:
+    t = Timeline("v12", 4)
+    a = t.alloc(1000)
+    t.alloc(1500)
+    t.alloc(4000)
+    t.goto(1)
+    assert len(t.events) == 3, "going back alone forgets nothing"
+    t.free(a)
+    assert t.events == [["a", 1000, "OK", 0, 0, "FIRST", 1], ["f", 0, 0]]
+    assert (t.position, t.pool.pages_nr, t.pool.tenants) == (2, 0, {})
+    with pytest.raises(IndexError, match="positions 0 to 2, not 3"):
+        t.goto(3)
+
+
+@pytest.mark.parametrize("how", ["alloc", "replay"])
+def test_copies_of_a_forgotten_future_are_forgotten(how: str) -> None:
+    """Jumps start from copies of the pool; those of events that were forgotten must not be used for the new ones."""
+    t = Timeline("v12", 4)
+    for i in range(150):
+        t.free(t.alloc(100 + i))
+    t.goto(0)
+    t.goto(300)  # copies are made on the way
+    t.goto(10)
+    for _ in range(4):
+        if how == "alloc":
+            t.alloc(4000)
+        else:
+            n = t.pool.pages_nr
+            t.replay(["a", 4000, "OK", n, 0, "FIRST", n + 1])
+    for _ in range(300):
+        t.remark("later")
+    t.goto(5)
+    t.goto(200)
+    assert t.pool.state()["pages"] == {str(i): [63, 0] for i in range(4)}
+
+
+def test_undo_stops_at_the_beginning() -> None:
+    t = Timeline("v12")
+    assert t.undo() is t.pool
+    t.alloc(1)
+    assert t.undo().pages_nr == 0
+    assert t.undo().pages_nr == 0
+    assert t.position == 0
+    for i in (-1, 2):
+        with pytest.raises(IndexError, match=f"positions 0 to 1, not {i}"):
+            t.goto(i)
+    assert t.goto(1).pages_nr == 1
+
+
+def test_walk_shows_every_moment() -> None:
+    t = Timeline("linux-3.11", 8)
+    for size in (100, 2000, 3000):
+        t.alloc(size)
+    t.undo()
+    assert [pool.pages_nr for pool in t.walk()] == [0, 1, 1, 2]
+    assert t.position == 3
+
+
+def test_jumps_of_a_long_timeline_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one walk through, a jump replays few events, an undo fewer still, and the copies stay few."""
+    t, chance, digests = Timeline("linux-3.11", 40), random.Random(3), {}
+    for _ in range(10_000):
+        live = list(t.pool.tenants.values())
+        if chance.random() * 80 > len(live):
+            with suppress(ZbudError):
+                t.alloc(chance.randrange(1, 3969))
+        elif live:
+            t.free(chance.choice(live))
+        if len(t.events) % 500 == 0:
+            digests[len(t.events)] = moment(t)
+    total, redone = len(t.events), 0
+    redo = Timeline._redo
+
+    def counted(self: Timeline, line: int) -> None:
+        nonlocal redone
+        redone += 1
+        redo(self, line)
+
+    monkeypatch.setattr(Timeline, "_redo", counted)
+    t.goto(total - 1)
+    assert redone == total - 1, "the first time it has to start at the beginning"
+    redone = 0
+    for _ in range(64):
+        t.undo()
+    assert redone < 64 * 65
+    redone = 0
+    for i in chance.sample(sorted(digests), 15):
+        t.goto(i)
+        assert moment(t) == digests[i]
+    assert redone < 15 * 512
+    assert len(t._saved) <= 64
+    assert 0 in t._saved
+
+
+# ---------------------------------------------------------------------- events
+
+
+def test_failures_are_events() -> None:
+    t = Timeline("v12", 1)
+    for size, highmem in ((0, False), (-5, False), (4097, False), (100, True)):
+        with pytest.raises(ZbudError):
+            t.alloc(size, highmem=highmem)
+    t.alloc(4096)
+    with pytest.raises(ZbudError):
+        t.alloc(1)
+    with pytest.raises(ZbudError):
+        t.reclaim(0)
+    with pytest.raises(ZbudError):
+        t.shrink(0)
+    with pytest.raises(ZbudError):
+        t.destroy()
+    assert t.events == [
+        ["a", 0, "EINVAL", None, None, None, 0],
+        ["a", -5, "EINVAL", None, None, None, 0],
+        ["a", 4097, "E2BIG", None, None, None, 0],
+        ["h", 100, "EINVAL", None, None, None, 0],
+        ["a", 4096, "OK", 0, 0, "FIRST", 1],
+        ["a", 1, "ENOMEM", None, None, None, 1],
+        ["r", 0, "EINVAL", [], 1],
+        ["z", 0, "EINVAL", 0, [], 1],
+        ["d", True, "EBUSY"],
+    ]
+
+
+def test_what_changes_nothing_is_no_event() -> None:
+    t = Timeline("v12", 4)
+    a = t.alloc(100)
+    t.free(a)
+    b = t.alloc(128)
+    before, events = moment(t), list(t.events)
+    with pytest.raises(StaleHandle):
+        t.free(a)
+    with pytest.raises(StaleHandle):
+        t.write(a, b"x")
+    with pytest.raises(ValueError, match="129 bytes at 0 do not fit in this zpage of 128 bytes"):
+        t.write(b, bytes(129))
+    with pytest.raises(ValueError, match="1 bytes at -1 do not fit"):
+        t.write(b, b"x", -1)
+    with pytest.raises(TypeError):
+        t.alloc("100")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        t.reclaim(2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        t.shrink("1")  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        t.free(int(b))  # type: ignore[arg-type]  # a bare address does not say which allocation it was
+    with pytest.raises(KernelOops):  # the second half lies where nothing is
+        t.poke(t.pool.memmap.frame(t.pool.memmap.pfns[-1] + 1) - 4, b"\xff" * 8)
+    assert t.events == events
+    assert moment(t) == before
+
+
+def test_numbers_of_other_kinds_become_plain_ones(tmp_path: Path) -> None:
+    """numpy's integers, say, which JSON does not know."""
+
+    class Number:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+        def __index__(self) -> int:
+            return self.n
+
+    t: Any = Timeline("v12", 4)
+    t.alloc(Number(100))
+    for act, n in ((t.alloc, 5000), (t.reclaim, 0), (t.shrink, 0)):
+        with pytest.raises(ZbudError):
+            act(Number(n))
+    t.dump(tmp_path / "t.jsonl")
+    assert [row[1] for row in Timeline.load(tmp_path / "t.jsonl").events] == [100, 5000, 0, 0]
+
+
+def test_an_oops_is_an_event() -> None:
+    """Operations that come upon damage have written something before they oopsed: a replay must do that as well."""
+    t = Timeline("v12", 4)
+    a = t.alloc(1000)
+    t.alloc(4000)
+    t.poke(t.pool.memmap.record(0) + 24, bytes(8))  # buddy.prev of page 0 is NULL
+    at_rest = moment(t)
+    for act in (lambda: t.free(a), lambda: t.alloc(900), lambda: t.reclaim(3), lambda: t.shrink(1)):
+        t.goto(3)
+        with pytest.raises(KernelOops, match="NULL pointer dereference at 0x0"):
+            act()
+        damaged = moment(t)
+        assert damaged != at_rest
+        assert len(t.events) == 4
+        assert "NULL pointer dereference at 0x0 (write, in list_del)" in t.events[3]
+        assert "NULL pointer dereference" in str(t.caption(4))
+        t.goto(0)
+        t.goto(4)
+        assert moment(t) == damaged
+
+
+def test_inside_an_evict_call() -> None:
+    """What an evictor does besides freeing is told as rows in its call; plain frees need none."""
+    t = Timeline("v12", 8, Moody(["quiet alloc", "free, nonzero", "nested", "accept", "raise"]))
+    for _ in range(4):
+        t.alloc(4000)
+    t.reclaim(2)
+    assert t.events[-1] == [
+        "r", 2, "OK",
+        [
+            [0, -16, [], [["a", 5000, "E2BIG", None, None, None, 4], ["a", 60, "OK", 3, 4032, "LAST", 4]]],
+            [1, -5, [1]],
+        ],
+        3,
+    ]  # fmt: skip
+    with pytest.raises(Refusal):
+        t.reclaim(1)
+    assert t.events[-1] == [
+        "r", 1, "Refusal",
+        [[2, "Refusal", [], [["r", 2, "Refusal", [[3, 0, [3]], [4, "Refusal", []]], 3]]]],
+        3,
+    ]  # fmt: skip
+
+
+def test_names_of_evictors() -> None:
+    calls = {}
+    for name in EVICTORS:
+        t = Timeline("v12", 4, name)
+        t.alloc(100)
+        t.alloc(200)
+        with suppress(ZbudError):
+            t.reclaim(1)
+        calls[name] = t.events[-1]
+    assert calls == {
+        "accepts": ["r", 1, "OK", [[0, 0, [0]], [1, 0, [1]]], 0],
+        "refuses": ["r", 1, "EAGAIN", [[0, -16, []]], 1],
+        "lies": ["r", 1, "EAGAIN", [[0, 0, []], [1, 0, []]], 1],
+    }
+
+
+def test_replay_says_what_differs() -> None:
+    t = Timeline("v12", 4)
+    t.alloc(100)
+    with pytest.raises(Difference, match=r"line 7: the recording says .* the model ") as caught:
+        t.replay(["a", 200, "OK", 1, 0, "FIRST", 2], 7)
+    assert (caught.value.line, caught.value.got) == (7, ["a", 200, "OK", 0, 3840, "LAST", 1])
+    t = Timeline("v12", 4)
+    t.alloc(100)
+    t.free(t.handles[0])
+    with pytest.raises(Difference, match="not a live tenant"):
+        t.replay(["f", 0, 0])
+    bad = [["f", 1, 0], ["f", -1, 0], ["f", "0", 0], ["w", 5, 0, "00"], ["r", 1, "OK", 5, 0], ["a", [], 0, 0, 0, 0, 0]]
+    for row in bad:
+        t = Timeline("v12", 4)
+        t.alloc(100)
+        with pytest.raises(RecordingError, match="line 9 is malformed"):
+            t.replay(row, 9)
+
+
+def test_replay_ends_where_more_is_offered_than_recorded() -> None:
+    """Not after a thousand million tries."""
+    t = Timeline("v12", 4)
+    t.alloc(100)
+    with pytest.raises(Difference, match="more evict calls than recorded"):
+        t.replay(["r", 10**9, "EAGAIN", [[0, -16, []]], 1])
+
+
+# ---------------------------------------------------------------------- under another version
+
+
+def test_under_another_version() -> None:
+    t = Timeline("v12", 6, "accepts", allocator="kernel", base_pfn=0x40)
+    a = t.alloc(4000)  # too large for 3.11
+    b = t.alloc(1000)
+    t.remark("two pages")
+    t.free(a)
+    with pytest.raises(ZbudError):
+        t.alloc(100, highmem=True)
+    t.free(b)
+    t.alloc(64)
+    t.shrink(1)
+    t.goto(7)
+    other = t.under("linux-3.11")
+    assert [row[:3] for row in other.events] == [
+        ["a", 4000, "ENOSPC"],
+        ["a", 1000, "OK"],
+        ["#", "not here: remark two pages"],
+        ["#", f"not here: free p{a.pfn} FIRST, 63 chunks: its page goes back too"],
+        ["h", 100, "EINVAL"],
+        ["f", 0, 0],
+        ["a", 64, "OK"],
+        ["z", 1, "OK"],
+    ]
+    assert other.position == 7
+    assert other.header["version"] == "linux-3.11"
+    assert (other.header["allocator"], other.header["base_pfn"]) == ("kernel", 0x40)
+
+
+@given(versions, versions, st.sampled_from([None, *EVICTORS]), programs)
+def test_under_any_version_nothing_goes_wrong(
+    version: str, other: str, evict: str | None, program: list[tuple[str, int]]
+) -> None:
+    t = Timeline(version, 4, evict)
+    run(t, [step for step in program if step[0] not in ("poke", "write", "remark")])
+    again = t.under(other)
+    assert again.position == t.position
+    again.pool.check()
+    assert len(again.events) == len(t.events)
+    if other == version:
+        assert again.events == t.events
+
+
+@given(versions, versions, moody, programs)
+def test_under_any_version_with_a_busy_evictor(
+    version: str, other: str, moods: list[str], program: list[tuple[str, int]]
+) -> None:
+    """Allocations made inside evict calls are counted too, so that later frees are not taken for others'."""
+    moods = [mood for mood in moods if mood not in ("raise", "wild", "unchecked")] or ["quiet alloc"]
+    t = Timeline(version, 4, Moody(moods))
+    run(t, program)
+    again = t.under(other)
+    assert len(again.events) == len(t.events)
+    again.pool.check()
+
+
+# ---------------------------------------------------------------------- words
+
+OOPS = "NULL pointer dereference at 0x8 (write, in list_del)"
+CAPTIONS = [
+    (["a", 2620, "OK", 9, 64, "FIRST", 10], 9, "alloc 2,620 B = 41 chunks: p9 FIRST, a new page"),
+    (["a", 64, "OK", 9, 4032, "LAST", 10], 10, "alloc 64 B = 1 chunks: p9 LAST"),
+    (["a", 5000, "ENOSPC", None, None, None, 3], 3, "alloc 5,000 B: refused, ENOSPC"),
+    (["a", 5, OOPS, None, None, None, 3], 3, f"alloc 5 B: {OOPS}"),
+    (["h", 100, "EINVAL", None, None, None, 3], 3, "alloc 100 B of highmem: refused, EINVAL"),
+    (["f", 12, 3], 3, "free allocation 12"),
+    (["f", 12, 2], 3, "free allocation 12: its page goes back too"),
+    (["f", 12, OOPS, 3], 3, f"free allocation 12: {OOPS}"),
+    (["#", "look here"], 0, "remark look here"),
+    (["s", "f4acbe59c068362a"], 0, "state f4acbe59c068362a"),
+    (["S", "f4acbe59c068362a", {}], 0, "state f4acbe59c068362a"),
+    (["w", 3, 16, "00ff"], 1, "write 2 bytes to allocation 3: at byte 16"),
+    (["b", "0xffffea0000000018", "0000"], 1, "poke 2 bytes: at 0xffffea0000000018"),
+    (["u", "0x10", "OK", 1], 1, "free, unchecked 0x10: OK"),
+    (["d", True, "OK"], 1, "destroy the pool: OK"),
+    (["d", False, "OK"], 1, "destroy the pool, unchecked: OK"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "before", "words"), CAPTIONS, ids=lambda value: str(value)[:40])
+def test_captions(row: list[Any], before: int, words: str) -> None:
+    assert str(caption(row, before)) == words
+
+
+def test_captions_of_reclaim() -> None:
+    for row in (["r", 8, "OK", [[0, 0, [0]], [1, 0, [1]]], 2], ["z", 1, "OK", 1, [[0, 0, [0, 1]], [1, 0, []]], 2]):
+        words = caption(row, 3)
+        assert words.verb == {"r": "reclaim", "z": "shrink"}[row[0]]
+        assert words.what == {"r": "8 retries", "z": "1 pages"}[row[0]]
+        assert words.came.startswith("OK; 2 offered, 2 evicted, 1 page")
+
+
+def test_every_kind_of_row_has_a_caption() -> None:
+    assert {row[0] for row, _, _ in CAPTIONS} | {"r", "z"} == set(LENGTHS)
+    for row, _, _ in CAPTIONS:
+        assert len(row) in LENGTHS[row[0]]
+
+
+def test_caption_of_an_event_knows_what_came_before() -> None:
+    t = Timeline("v12", 8)
+    a = t.alloc(3000)
+    t.alloc(1000)
+    t.alloc(3500)
+    t.remark("now free")
+    t.free(a)
+    t.free(t.handles[1])
+    t.reclaim(1)
+    words = [str(t.caption(i)) for i in range(1, 8)]
+    assert words == [
+        "alloc 3,000 B = 47 chunks: p0 FIRST, a new page",
+        "alloc 1,000 B = 16 chunks: p0 LAST",
+        "alloc 3,500 B = 55 chunks: p1 FIRST, a new page",
+        "remark now free",
+        "free p0 FIRST, 47 chunks",
+        "free p0 LAST, 16 chunks: its page goes back too",
+        words[6],
+    ]
+    assert "1 offered, 1 evicted, 1 page" in words[6]
+    t.goto(2)
+    assert [str(t.caption(i)) for i in range(1, 8)] == words, "also of what has not happened yet"
+    lines = str(t).splitlines()
+    assert lines[0] == "timeline of 7 events, zbud v12"
+    assert lines[1:] == [f"{'>' if i == 2 else ' '}   {i} {line}" for i, line in enumerate(words, 1)]
+    assert repr(t) == "<Timeline: zbud v12, event 2 of 7>"
