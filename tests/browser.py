@@ -1,9 +1,9 @@
 """What the browser tests share: a JupyterLab of their own, and a learner's moves in it.
 
-    def test_slider(page, lab_server):
-        panel = run_all_cells(page, lab_server, "02-memmap.ipynb")
-        panel.get_by_role("slider").first.focus()
-        page.keyboard.press("ArrowRight")
+def test_slider(page, lab_server):
+    panel = run_all_cells(page, lab_server, "02-memmap.ipynb")
+    panel.get_by_role("slider").first.focus()
+    page.keyboard.press("ArrowRight")
 """
 
 import json

@@ -425,8 +425,15 @@ def test_adding_through_an_unaligned_link(m: Memmap, skew: int) -> None:
 def test_a_walk_that_never_comes_home(m: Memmap) -> None:
     head = chain(m, 1, 2, 3)
     m.store(lru(m, 3), lru(m, 2))
+    seen: list[int] = []
+
+    def walk() -> None:
+        for node in m.list_walk(head, 10):
+            seen.append(node)
+
     with pytest.raises(RuntimeError, match=r"the list at 0xffff880000007040 does not return to its head within 10 "):
-        list(m.list_walk(head, 10))
+        walk()
+    assert seen == [lru(m, pfn) for pfn in (1, 2, 3, 2, 3, 2, 3, 2, 3, 2)]
     chain(m, 1, 2, 3)
     assert len(list(m.list_walk(head, 4))) == 3, "three entries, and a fourth step to see the head"
 

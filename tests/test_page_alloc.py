@@ -155,7 +155,7 @@ def test_a_page_still_counted_just_stays_away(allocator: PageAllocator, count: i
     assert (p["_count"], p["mapping"], p["_mapcount"]) == (left, 3, 7), "nothing else was even looked at"
     assert p["flags"] == ZONE_NORMAL | 1 << PG["reclaim"]
     assert allocator.bad_pages == []
-    assert allocator.memmap.owner[p.pfn] == "lost"
+    assert allocator.memmap.owner[p.pfn] == "pinned"
     assert p.pfn not in take_all(allocator)
 
 
@@ -636,7 +636,7 @@ class KernelPagesMachine(RuleBasedStateMachine):
         assert self.kernel.free_pfns() == self.in_buddy | set(self.hot)
         assert {order: set(pfns) for order, pfns in buddy_lists(self.kernel).items()} == blocks(self.in_buddy)
         assert {pfn for pfn, owner in m.owner.items() if owner == "test"} == self.held
-        assert {pfn for pfn, owner in m.owner.items() if owner == "lost"} == self.lost
+        assert {pfn for pfn, owner in m.owner.items() if owner in ("lost", "pinned")} == self.lost
         assert {pfn for pfn, _ in self.kernel.bad_pages} <= self.lost
         for pfn in self.hot:
             p = m.page(pfn)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zbudlab import struct_page as sp
-from zbudlab.memmap import KernelOops, Memmap
+from zbudlab.memmap import Columns, KernelOops, Memmap
 from zbudlab.struct_page import PG, SLUB_PAGE, STRUCT_PAGE, ZBUD_PAGE, Field, Layout
 
 # name, offset, size, signed: Linux 3.10, x86_64, SLUB (mm_types.h), zbud v12, SLUB's own view.
@@ -434,6 +434,21 @@ def test_columns_without_tails_are_their_own_heads() -> None:
     m.fill()
     columns = m.pages()
     assert columns.head() is columns
+
+
+@pytest.mark.parametrize("rows", [slice(4, 8), slice(5, 6), slice(None, None, -1)])
+def test_some_rows_find_their_heads_too(compound: Memmap, rows: slice) -> None:
+    some = Columns(compound, compound.records()[rows])
+    assert sp.page_count(some).tolist() == [sp.page_count(compound.page(pfn)) for pfn in compound.pfns[rows]]
+
+
+def test_the_heads_of_heads(compound: Memmap) -> None:
+    base = compound.pfns[0]
+    compound.page(base + 4)["flags"] |= TAIL  # damage: the head of 5 to 7 is itself a tail now, of page 1
+    compound.page(base + 4)["first_page"] = compound.record(base + 1)
+    compound.page(base + 1)["_count"] = 9
+    expected = [sp.page_count(compound.page(pfn).head()) for pfn in compound.pfns]
+    assert sp.page_count(compound.pages().head()).tolist() == expected == [0, 9, 0, 0, 9, 9, 9, 9]
 
 
 @pytest.mark.parametrize("off", [-64, 8, 64 * 8, 0x100000000, 1])

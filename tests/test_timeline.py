@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import random
 from contextlib import suppress
@@ -27,12 +28,12 @@ class Refusal(Exception):
 
 
 def moment(timeline: Timeline) -> dict[str, Any]:
-    """Everything that the pool is made of now: bytes, owners, the page allocator's state, what only the model knows."""
+    """Everything that the pool is made of now: bytes (as digests), owners, and what only the model knows."""
     pool = timeline.pool
     saved = pool.memmap.save()
     return {
-        "records": saved.records,
-        "frames": {pfn: content for pfn, content in saved.frames.items() if any(content)},  # untouched ones are zero
+        "records": hashlib.sha256(saved.records).hexdigest(),
+        "frames": {pfn: hashlib.sha256(f).hexdigest() for pfn, f in saved.frames.items() if any(f)},  # others are zero
         "owner": saved.owner,
         "pages": pool.pages.save(),
         "allocations": pool.allocations,

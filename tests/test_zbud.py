@@ -567,6 +567,20 @@ def test_the_header_in_the_page(version: str) -> None:
     assert m.load(p) == LIST_POISON1, "what lies in a page that was given back is stale, not cleared"
 
 
+@pytest.mark.parametrize("version", HEADER)
+@pytest.mark.parametrize(("field", "value"), [("mapping", 2), ("_mapcount", 0), ("_count", 2)])
+def test_a_page_that_the_allocator_will_not_take_back_has_left_the_pool(version: str, field: str, value: int) -> None:
+    """zbud does not learn of it: free returns nothing."""
+    pool = pool_of(version, None, 40, 41)
+    pool.memmap.page(0)[field] = value
+    pool.free(pool.memmap.frame(0) + 64)
+    owner = "pinned" if field == "_count" else "lost"
+    assert (pool.pages_nr, pool.mine, pool.memmap.owner[0]) == (1, {1}, owner)
+    assert [pfn for pfn, _ in pool.pages.bad_pages] == ([] if field == "_count" else [0])
+    pool.check()
+    assert pool.alloc(chunks(30)).pfn == 2
+
+
 # ---------------------------------------------------------------------- map
 
 
@@ -1295,11 +1309,13 @@ SCHEMES: list[dict[str, Any]] = [
     CLEAR | {"under_reclaim": 60, "width": 4, "first_chunks": 48, "last_chunks": 52},
     {"home": "record", "buddy": 32, "lru": 48, "first_chunks": 16, "last_chunks": 18, "width": 2},
     FRAME | {"mapcount": -127},
+    FRAME | {"home": "apart"},
+    FRAME | {"home": "apart", "slab": True},
     FRAME | {"flag": "private", "buddy": 48, "first_chunks": 0, "last_chunks": 4},
 ]
 
 
-@pytest.mark.parametrize("own", SCHEMES, ids=lambda s: "-".join(f"{k}{v}" for k, v in s.items() if k != "home"))
+@pytest.mark.parametrize("own", SCHEMES, ids=lambda s: "-".join(f"{k}{v}" for k, v in s.items()))
 @pytest.mark.parametrize("version", ["v12", "linux-3.11"])
 @pytest.mark.parametrize("allocator", ["arena", "kernel"])
 def test_a_pool_runs_on_any_scheme(version: str, own: dict[str, Any], allocator: str) -> None:
@@ -1309,7 +1325,7 @@ def test_a_pool_runs_on_any_scheme(version: str, own: dict[str, Any], allocator:
     address = pages.memmap.frame(8) if allocator == "arena" else pages.memmap.frame(1001)
     evict = Evict("free", "refuse", "free", "free")
     pool = ZbudPool(version, pages, evict, scheme=scheme, address=address)
-    assert pool.capacity == (64 if own["home"] == "record" else 63)
+    assert pool.capacity == (63 if own["home"] == "frame" else 64)
     assert pool.max_size == min(VERSIONS[version].max_size, 64 * pool.capacity)
     handles = [pool.alloc(chunks(n)) for n in (40, 20, 50, 33, 12, 62, 1, 60)]
     for i, handle in enumerate(handles):
@@ -1320,6 +1336,8 @@ def test_a_pool_runs_on_any_scheme(version: str, own: dict[str, Any], allocator:
         assert p["flags"] & 1 << PG[scheme.flag]
     if scheme.mapcount:
         assert p["_mapcount"] == scheme.mapcount
+    if scheme.slab:
+        assert p["flags"] & 1 << PG["slab"] and p["_mapcount"] == 1 << 16 | 1, "one object of one, in use"
     with pytest.raises(ZbudError, match="EAGAIN"):
         pool.reclaim(1)
     pool.check()
@@ -1385,3 +1403,37 @@ def test_the_pieces_of_a_scheme() -> None:
     assert clear.overlays(8, 1) and clear.overlays(23, 1) and clear.overlays(0, 9) and clear.overlays(50, 8)
     assert not clear.overlays(0, 8) and not clear.overlays(24, 8) and not clear.overlays(52, 12)
     assert (scheme.header_chunks, clear.header_chunks) == (1, 0)
+
+
+# ---------------------------------------------------------------------- what cannot be, in one sentence each
+
+
+def test_an_unknown_scheme_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="unknown scheme 'foo'; known: overlay-v12, "):
+        ZbudPool("v12", scheme="foo")
+
+
+@pytest.mark.parametrize("offset", [0xE00, 4])
+def test_a_structure_must_lie_within_a_page(offset: int) -> None:
+    pages = Arena(Memmap(8), range(5))
+    with pytest.raises(ValueError, match="does not lie, aligned to 8 bytes, within one page"):
+        ZbudPool("v12", pages, address=pages.memmap.frame(5) + offset)
+
+
+def test_nothing_can_be_done_to_a_destroyed_pool() -> None:
+    pool = ZbudPool("linux-5.14", 4, lambda pool, handle: 0)
+    pool.alloc(100)
+    pool.destroy(checked=False)
+    for deed in (lambda: pool.alloc(1), pool.reclaim, lambda: pool.shrink(1), pool.destroy):
+        with pytest.raises(ZbudError, match="EINVAL: this pool was destroyed; make a new one"):
+            deed()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [({"buddy": 0}, "buddy.next and flags both lie on byte 0"), ({"home": "records"}, "home is record, frame or apart"),
+     ({"width": 3}, "width 1, 2, 4 or 8, not 3")],
+)  # fmt: skip
+def test_a_scheme_may_not_lie_on_flags(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Scheme("x", **{**CLEAR, **change})

@@ -385,16 +385,16 @@ def machine(version: str, allocator: str, examples: int) -> Any:
     facts = {"version": version, "allocator": allocator}
     case: Any = type(f"{version} on {allocator}", (ZbudMachine,), facts).TestCase
     case.settings = settings(max_examples=examples, stateful_step_count=40)
-    return case
+    return pytest.mark.slow(case)
 
 
-TestV11 = machine("v11", "arena", 60)
-TestV12 = machine("v12", "arena", 60)
-TestLinux311Rc1 = machine("linux-3.11-rc1", "arena", 60)
-TestLinux311 = machine("linux-3.11", "arena", 60)
-TestLinux514 = machine("linux-5.14", "arena", 60)
-TestV12OnKernelPages = machine("v12", "kernel", 40)
-TestLinux311OnKernelPages = machine("linux-3.11", "kernel", 40)
+TestV11 = machine("v11", "arena", 50)
+TestV12 = machine("v12", "arena", 50)
+TestLinux311Rc1 = machine("linux-3.11-rc1", "arena", 50)
+TestLinux311 = machine("linux-3.11", "arena", 50)
+TestLinux514 = machine("linux-5.14", "arena", 50)
+TestV12OnKernelPages = machine("v12", "kernel", 30)
+TestLinux311OnKernelPages = machine("linux-3.11", "kernel", 30)
 
 
 @pytest.mark.parametrize("allocator", ["arena", "kernel"])

@@ -127,7 +127,15 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 
 def findings() -> list[Finding]:
-    return [finding for check in CHECKS for finding in check()]
+    found: list[Finding] = []
+    for check in CHECKS:
+        try:
+            found += check()
+        except Exception as error:  # a check that breaks has found something, too
+            what = check.__name__.removeprefix("check_")
+            seen = f"the check itself fails, {type(error).__name__} {error}".split("\n")[0]
+            found.append(Finding(what, False, seen, "files were changed or are not all here; clone or install again"))
+    return found
 
 
 def doctor() -> bool:

@@ -259,7 +259,8 @@ class Memmap:
                 return
             yield entry
             entry = self.load(entry)
-        raise RuntimeError(f"the list at {head:#x} does not return to its head within {most} entries")
+        if entry != head:
+            raise RuntimeError(f"the list at {head:#x} does not return to its head within {most} entries")
 
     # ------------------------------------------------------------------ copies
 
@@ -340,12 +341,16 @@ class Columns:
         return column
 
     def head(self) -> Columns:
-        """The heads: the same records, with each tail replaced by the record its `first_page` names (a copy if any)."""
+        """The heads: the same records, each tail replaced by the record its `first_page` names (a copy if any is)."""
         import numpy as np
 
         tails = np.flatnonzero(PageTail(self))
         if not len(tails):
             return self
-        heads = np.arange(len(self.records))
-        heads[tails] = [self.memmap.page(self.memmap.pfns[i]).head().pfn - self.memmap.pfns[0] for i in tails]
-        return Columns(self.memmap, self.memmap.records()[heads])
+        m, heads = self.memmap, self.records.copy()
+        for i in tails:
+            pfn, byte = divmod(int(heads["first_page"][i]) - VMEMMAP, RECORD)
+            if byte or pfn not in m.pfns:
+                raise KernelOops(int(heads["first_page"][i]), "read").within("compound_head")
+            heads[i] = m.records()[pfn - m.pfns.start]
+        return Columns(m, heads)

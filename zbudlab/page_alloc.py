@@ -6,7 +6,7 @@ It makes page numbers predictable, so most lessons use it.
 `KernelPages` hands out and takes back pages as Linux 3.10 does for order 0: a per-cpu list (the page freed last goes
 out first) in front of buddy free lists of order 0 to 10, with the very fields that the kernel leaves
 (source: PAGE_ALLOC).  Lessons use it where a freed page must look like a free page.  It leaves out migrate types (one
-serves for all), the watermarks, and cold pages.
+serves for all), the watermarks, cold pages, and the guess that lists a block last which will soon merge.
 
 Both check a page that comes back as free_pages_check does, and refuse to hand on one that is not clean.
 """
@@ -104,7 +104,7 @@ def keep_away(pages: PageAllocator, pfn: int, bad: list[str] | None) -> bool:
     if bad:
         pages.bad_pages.append((pfn, bad))
     if pfn in pages.memmap.owner:  # else it was free already, and still is
-        pages.memmap.owner[pfn] = "lost"
+        pages.memmap.owner[pfn] = "lost" if bad else "pinned"
     return False
 
 
@@ -158,9 +158,8 @@ class Arena:
         """Raises AssertionError naming a free page whose record is not idle."""
         for pfn in self._back:
             p = self.memmap.page(pfn)
-            assert p["_count"] == 0 and p["_mapcount"] == -1, (
-                f"{p!r} is free, yet its record is not idle: {p.raw.hex()}"
-            )
+            bad = unclean(p, all_flags(p))
+            assert not bad, f"{p!r} is free, yet its record is not idle ({', '.join(bad)}): {p.raw.hex()}"
 
     def save(self) -> Any:
         return self._fresh, list(self._back), list(self.bad_pages)

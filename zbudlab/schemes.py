@@ -32,7 +32,7 @@ class Scheme:
     page under reclaim is marked by the byte at `under_reclaim`, or by PG_reclaim if there is none.  The tag, if any, is
     a page `flag` by name, or a value of `_mapcount`.
 
-    Raises ValueError if pieces overlap, are not aligned, or leave the 64 bytes.
+    Raises ValueError if pieces overlap, lie on flags, are not aligned, or leave the 64 bytes.
     """
 
     name: str
@@ -50,7 +50,11 @@ class Scheme:
     about: str = ""
 
     def __post_init__(self) -> None:
-        taken: dict[int, str] = {}
+        if self.home not in ("record", "frame", "apart") or self.width not in (1, 2, 4, 8):
+            raise ValueError(
+                f"{self.name}: home is record, frame or apart, not {self.home}; width 1, 2, 4 or 8, not {self.width}"
+            )
+        taken = dict.fromkeys(range(8), "flags") if self.home == "record" else dict[int, str]()
         for piece, (offset, size) in self.pieces().items():
             if offset % min(size, 8) or not 0 <= offset <= RECORD - size:
                 raise ValueError(f"{self.name}: {piece} at byte {offset} is not aligned inside the {RECORD} bytes")
@@ -238,6 +242,7 @@ class Bookkeeping:
             p["_mapcount"] = -1
         if s.slab:
             p["flags"] &= ~(1 << PG["slab"])
+            p["private"] = 0
         if s.home == "record":
             p["private"] = p["mapping"] = p["index"] = 0
             p["_mapcount"], p["_count"] = -1, 1

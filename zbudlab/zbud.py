@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 from operator import index
+from typing import SupportsIndex
 
 from .invariants import Observed
 from .memmap import DIRECT_MAP, KernelOops, Memmap
@@ -50,7 +51,7 @@ class ZbudPool(Observed):
     def __init__(
         self,
         version: str = "linux-3.11",
-        pages: PageAllocator | int = 16,
+        pages: PageAllocator | SupportsIndex = 16,
         evict: Evictor | None = None,
         *,
         scheme: Scheme | str | None = None,
@@ -58,12 +59,16 @@ class ZbudPool(Observed):
     ) -> None:
         if version not in VERSIONS:
             raise ValueError(f"unknown version {version!r}; known: {', '.join(VERSIONS)}")
-        if isinstance(pages, int):  # an arena, and behind it a page for the pool structure
+        if isinstance(pages, SupportsIndex):  # an arena, and behind it a page for the pool structure
+            pages = index(pages)
             memmap = Memmap(pages + 1)
             address = memmap.frame(pages) if address is None else address
             pages = Arena(memmap, range(pages))
-        self.version, self.evict, self.pages, self.memmap = VERSIONS[version], evict, pages, pages.memmap
+        self.version, self.evict, self.memmap = VERSIONS[version], evict, pages.memmap
+        self.pages: PageAllocator = pages
         scheme = self.version.scheme if scheme is None else scheme
+        if isinstance(scheme, str) and scheme not in SCHEMES:
+            raise ValueError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
         self.scheme = s = SCHEMES[scheme] if isinstance(scheme, str) else scheme
         self.data = Bookkeeping(s, self.memmap)
         if s.flag in NEW_FLAG:
@@ -81,6 +86,8 @@ class ZbudPool(Observed):
             self._taken = pages.alloc_page()
             address = self.memmap.frame(self._taken)
         self.address = address
+        if address % 8 or address % PAGE_SIZE + self.offsets["pages_nr"] + 16 > PAGE_SIZE:
+            raise ValueError(f"a pool at {address:#x} does not lie, aligned to 8 bytes, within one page")
         self._dress_slab(True)
         self._unbuddied = self.address + 8
         self.buddied, self.lru = self.address + self.offsets["buddied"], self.address + self.offsets["lru"]
@@ -162,7 +169,8 @@ class ZbudPool(Observed):
         return handle
 
     def plan(self, size: int) -> tuple[int | None, str]:
-        """Where `alloc(size)` would put it now: (pfn, slot), with pfn None for a new page.  Raises as `alloc` does."""
+        """Where `alloc(size)` would put it now: (pfn, slot), with pfn None for a new page.  Raises as `alloc` does,
+        except that it does not ask whether there is a new page."""
         pfn = self._search(self._chunks_for(size, False))
         return pfn, FIRST if pfn is None or not self.data.chunks(pfn)[0] else LAST
 
@@ -172,8 +180,7 @@ class ZbudPool(Observed):
         except TypeError:
             raise TypeError(f"a size is a whole number of bytes, not {size!r}") from None
         v = self.version
-        if self.destroyed:
-            raise ZbudError("EINVAL", "this pool was destroyed; make a new one (the kernel would use the freed memory)")
+        self._not_destroyed()
         if highmem:
             raise ZbudError("EINVAL", "__GFP_HIGHMEM: zbud takes no highmem pages, for it writes to them directly")
         if size <= 0:
@@ -183,6 +190,10 @@ class ZbudPool(Observed):
                 v.too_big, f"size {size} exceeds {self.max_size} bytes, the largest that zbud {v.name} takes"
             )
         return (size + CHUNK - 1) // CHUNK
+
+    def _not_destroyed(self) -> None:
+        if self.destroyed:
+            raise ZbudError("EINVAL", "this pool was destroyed; make a new one (the kernel would use the freed memory)")
 
     def _search(self, chunks: int) -> int | None:
         """The page that a request of `chunks` goes to, if the pool has one."""
@@ -279,6 +290,7 @@ class ZbudPool(Observed):
         emptied in `retries` tries.  A callback that raises counts as refused: the page is linked back, then the
         exception goes on.
         """
+        self._not_destroyed()
         if self.evict is None or self.memmap.list_empty(self.lru) or retries <= 0:
             missing = "no evict callback" if self.evict is None else "an empty pool"
             raise ZbudError("EINVAL", f"cannot reclaim with {missing if retries > 0 else f'{retries} retries'}")
@@ -340,6 +352,7 @@ class ZbudPool(Observed):
 
         Raises ZbudError EBUSY, ours and not the kernel's, if zpages are left; with `checked=False` their pages leak.
         """
+        self._not_destroyed()
         if checked and self.tenants:
             raise ZbudError(
                 "EBUSY", f"{len(self.tenants)} zpages are left, and their pages would leak; free them first"

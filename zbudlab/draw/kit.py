@@ -127,6 +127,36 @@ class Fig:
         self.rect(x, y, w, h, "bg" if edge == "Z" else "panel", edge, 1.5 if edge == "Z" else 1, 3, cls="hit")
         self.small(x + w / 2, y + h / 2 + 4, label, mono=True, bold=edge == "Z", at="middle")
 
+    def severity(
+        self, x: float, y: float, w: float, h: float, rank: int, *, maybe: bool = False, cls: str = ""
+    ) -> None:
+        """How bad, as density of ink and as a glyph: 0 ok, 1 misreport, 2 wrong, 3 corrupt, 4 crash.
+
+        `maybe`, for what takes a race or bad luck: hollow, with a dashed edge.
+        """
+        if maybe:
+            self.rect(x + 1, y + 1, w - 2, h - 2, "bg", "ink", 1.5, 2, "3 2", cls)
+        else:
+            edge = ("rule", "dim", "dim", "", "")[rank]
+            self.rect(x, y, w, h, f"h{rank}" if rank else "bg", edge, 1, 2, "", cls)
+        cx, cy, fore = x + w / 2, y + h / 2, "ink" if maybe else "on"
+        if rank == 0:
+            self.add(f'<circle cx="{cx:g}" cy="{cy:g}" r="1.8" fill="{colour("dim")}"/>')
+        elif rank == 1:
+            self.path(f"M{cx - 4:g} {cy - 2:g}h8m-8 4h8m-1.4 -7l-5.2 10", "ink", 1.3)
+        elif rank == 2:
+            self.path(f"M{cx:g} {cy - 5:g}l5.5 9.5h-11z", "ink", 1.5)
+        elif rank == 3:
+            self.path(f"M{cx - 5:g} {cy - 5:g}h5.5l-2 3.5 4 1.5 2 -1v6h-9.5z", "", fill=fore)
+        else:
+            self.path(f"M{cx - 4:g} {cy - 4:g}l8 8m0 -8l-8 8", fore, 2.4)
+
+    def slanted(self, x: float, y: float, s: str, *, bold: bool = False) -> None:
+        """A column's heading, climbing to the right."""
+        weight = ' font-weight="600"' if bold else ""
+        at = f'x="{x:g}" y="{y:g}" transform="rotate(-52 {x:g} {y:g})"'
+        self.add(f'<text {at} font-size="11" fill="{colour("ink")}"{weight}>{html.escape(s)}</text>')
+
     @contextmanager
     def part(self, name: str, says: str, live: bool = True) -> Iterator[None]:
         """A marked part: one target for the pointer, the keyboard and the screen reader, if the picture is `live`."""
