@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def command_doctor(arguments: argparse.Namespace) -> int:
@@ -31,6 +33,64 @@ def command_check(arguments: argparse.Namespace) -> int:
     return worst
 
 
+def command_matrix(arguments: argparse.Namespace) -> int:
+    from .demonstrate import matrix
+    from .demonstrate.readers import READERS
+    from .schemes import SCHEMES
+
+    schemes, readers = known(arguments.scheme, SCHEMES, "scheme"), known(arguments.reader, READERS, "reader")
+    cells = matrix(schemes, readers)
+    asked = {scheme: cells.demands(scheme) for scheme in schemes}
+    if arguments.json:
+        told = [{"scheme": s, "reader": r, **vars(verdict)} for (s, r), verdict in cells.items()]
+        print(json.dumps({"cells": told, "demands": asked}, indent=1))
+        return 0
+    for scheme in schemes:
+        print(f"{scheme}: {SCHEMES[scheme].about}")
+        for reader in readers:
+            verdict = cells[scheme, reader]
+            if verdict.word != "ok" or arguments.all:
+                print(f"    {reader:18} {verdict}")
+        fine = sum(cells[scheme, reader].word == "ok" for reader in readers)
+        print(f"    {'ok':18} {fine} of {len(readers)} readers")
+        print("    " + "; ".join(f"{demand}: {answer}" for demand, answer in asked[scheme].items()))
+    return 0
+
+
+def command_demonstrate(arguments: argparse.Namespace) -> int:
+    """0 if nothing was found, 1 if something was, 2 for an unknown name."""
+    from .demonstrate import Answer, demonstrate
+    from .demonstrate.judge import WORDS
+    from .demonstrate.readers import READERS
+    from .schemes import SCHEMES
+
+    known([arguments.scheme], SCHEMES, "scheme")
+    known([arguments.peeker] if arguments.peeker else [], READERS, "reader")
+
+    def progress(answer: Answer) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{answer.states:,} states, {answer.tried:,} steps", end="", file=sys.stderr, flush=True)
+
+    words = WORDS[WORDS.index(arguments.at_least) :]
+    answer = demonstrate(
+        arguments.scheme, arguments.peeker, races=arguments.races, depth=arguments.depth, words=words,
+        seconds=arguments.seconds, progress=progress,
+    )  # fmt: skip
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    print(json.dumps(answer.as_json(), indent=1) if arguments.json else answer)
+    return 1 if answer.found else 0
+
+
+def known(names: Sequence[str], all_names: Collection[str], what: str) -> list[str]:
+    """The names asked for, all if none; one sentence and exit status 2 for a name that is not known."""
+    for name in names:
+        if name not in all_names:
+            print(f"zbudlab: unknown {what} {name!r}; known: {', '.join(all_names)}", file=sys.stderr)
+            raise SystemExit(2)
+    return list(names or all_names)
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="zbudlab", description="The 2013 zbud discussion as something you can run.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -44,15 +104,41 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("files", nargs="+", metavar="FILE", help="a trace, timeline or raw record, plain or gzip")
     check.set_defaults(run=command_check)
+    matrix = commands.add_parser("matrix", help="every scheme before every reader: the verdicts, computed")
+    matrix.add_argument("--scheme", action="append", default=[], help="only this scheme (may be repeated)")
+    matrix.add_argument("--reader", action="append", default=[], help="only this reader (may be repeated)")
+    matrix.add_argument("--all", action="store_true", help="also the cells that are ok")
+    matrix.add_argument("--json", action="store_true", help="for scripts")
+    matrix.set_defaults(run=command_matrix)
+    search = commands.add_parser(
+        "demonstrate",
+        help="find the shortest trace that breaks a scheme, or say what was covered",
+        description="Searches breadth first for the shortest trace that breaks a scheme. Exit status: 0 nothing found "
+        "in the scope stated, 1 found, 2 an unknown name. Ctrl-C ends the search and prints what was covered.",
+    )
+    search.add_argument("scheme", metavar="SCHEME", help="its name; a wrong one lists them all")
+    search.add_argument("--peeker", metavar="NAME", help="only this reader; a wrong name lists them all")
+    search.add_argument("--races", action="store_true", help="let zbud do one thing in the middle of a visit")
+    search.add_argument("--depth", type=int, default=4, help="steps at most (default 4)")
+    search.add_argument("--seconds", type=float, default=60, help="time at most (default 60)")
+    search.add_argument("--at-least", choices=("misreport", "wrong", "corrupt", "crash"), default="misreport",
+                        help="how bad it must be (default misreport)")  # fmt: skip
+    search.add_argument("--json", action="store_true", help="for scripts")
+    search.set_defaults(run=command_demonstrate)
     return top
 
 
 def main(words: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read along has gone, as `head` does; Python cannot flush at its end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

@@ -1,0 +1,317 @@
+"""Small scope, every way: the shortest trace that breaks a scheme, or what was covered without finding one.
+
+The search goes breadth first through what zbud and a reader can do on a small machine: allocate one of a few sizes,
+free, reclaim, send a reader to a page; with `races`, also one operation of zbud's in the middle of a visit.  A state is
+the bytes: two ways to the same bytes are one state.  What is found first is the shortest, and it can be replayed.
+
+What is not found is not proved absent, except within the scope, and the scope is part of the answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..memmap import KernelOops
+from ..schemes import SCHEMES, Scheme
+from ..struct_page import PAGE_SIZE
+from ..versions import Handle, ZbudError
+from .judge import PLACES, WORDS, Scene, Verdict, changes, judged
+from .readers import READERS, Reader
+
+SIZES = (9, 12, 51)  # chunks: odd and even; 9 alone leaves 55 free, 12 and 51 do not fit together everywhere
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is done.  `kind` is alloc, free, reclaim, visit or race; `words` say it."""
+
+    kind: str
+    what: Any  # chunks; a tenant (pfn, slot); an evictor; (reader, pfn); (reader, pfn, pause, Step)
+
+    def __str__(self) -> str:
+        if self.kind == "alloc":
+            return f"alloc {self.what} chunks"
+        if self.kind == "free":
+            return f"free p{self.what[0]} {self.what[1]}"
+        if self.kind == "reclaim":
+            return f"reclaim, the evictor {self.what}"
+        if self.kind == "visit":
+            return f"{self.what[0]} at p{self.what[1]}"
+        reader, pfn, pause, meanwhile = self.what
+        return f"{reader} at p{pfn}; at pause {pause}, meanwhile: {meanwhile}"
+
+
+@dataclass
+class Answer:
+    """What the search came to.
+
+    `verdict` is what was found (None: nothing), `steps` the shortest way there, from an empty pool whose structure lies
+    at physical address `place`.  The rest says what was covered: states, steps tried, the depth that was completed.
+    """
+
+    scheme: Scheme
+    readers: tuple[str, ...]
+    words: tuple[str, ...]  # the verdicts that were looked for
+    sizes: tuple[int, ...]
+    depth: int
+    races: bool
+    verdict: Verdict | None = None
+    steps: tuple[Step, ...] = ()
+    place: int = PLACES[0]
+    states: int = 0
+    tried: int = 0
+    completed: int = 0
+    seconds: float = 0.0
+    stopped: bool = False
+
+    @property
+    def found(self) -> bool:
+        return self.verdict is not None
+
+    def scope(self) -> str:
+        """What was tried, in words."""
+        operations = f"alloc of {', '.join(map(str, self.sizes))} chunks, free, reclaim"
+        readers = ", ".join(self.readers)
+        races = "with one operation of zbud's inside each visit" if self.races else "no races"
+        places = " and ".join(f"{place:#x}" for place in PLACES)
+        return (
+            f"{self.states:,} states, {self.tried:,} steps, all traces of up to {self.completed} steps: {operations}; "
+            f"readers: {readers}; {races}; one pool, its structure at physical {places}; one CPU apart from the races"
+        )
+
+    def __str__(self) -> str:
+        if self.verdict is None:
+            ended = "stopped early; covered" if self.stopped else "nothing found in"
+            return f"{self.scheme.name}: {ended} {self.scope()}"
+        lines = [f"{self.scheme.name}: {self.verdict.word} after {len(self.steps)} steps, pool at {self.place:#x}"]
+        lines += [f"  {i} {step}" for i, step in enumerate(self.steps, 1)]
+        lines += [f"  {self.verdict.why}", f"  ({self.states:,} states searched)"]
+        return "\n".join(lines)
+
+    def replay(self) -> Iterator[tuple[Step, list[str], Verdict | None]]:
+        """The steps done again on a fresh machine: each with what it changed, and what came of it."""
+        world = World(self.scheme, self.place, self.readers)
+        for step in self.steps:
+            world.scene.keep()
+            verdict = world.do(step)
+            yield step, [str(change) for change in changes(world.scene)], verdict
+
+    def as_json(self) -> dict[str, Any]:
+        verdict = None if self.verdict is None else {"word": self.verdict.word, "why": self.verdict.why}
+        steps = [str(step) for step in self.steps]
+        return {
+            "scheme": self.scheme.name, "found": verdict, "steps": steps, "place": f"{self.place:#x}",
+            "states": self.states, "depth_completed": self.completed, "scope": self.scope(),
+        }  # fmt: skip
+
+
+class World:
+    """A scene that can be moved about: steps to do, and copies to come back to."""
+
+    def __init__(self, scheme: Scheme, place: int, readers: tuple[str, ...], sizes: tuple[int, ...] = SIZES) -> None:
+        self.scene = Scene(scheme, place, tenants=(), pages=16)
+        self.pool, self.readers, self.sizes = self.scene.pool, [READERS[name] for name in readers], sizes
+        self.pool.evict = lambda pool, handle: self.evictor(handle)
+        self.evictor: Callable[[Handle], int] = self.accepts
+        self.visited: set[int] = set()  # pages that a reader has been to: what it may leave there is left already
+
+    def accepts(self, handle: Handle) -> int:
+        self.pool.free(handle)
+        return 0
+
+    def refuses(self, handle: Handle) -> int:
+        return -16
+
+    def key(self) -> bytes:
+        """The state: every byte that zbud or a reader may look at."""
+        memmap, pool = self.pool.memmap, self.pool
+        home = pool.address - memmap.frame(0)
+        structure = memmap.frame_bytes(home // PAGE_SIZE)[home % PAGE_SIZE :][: pool.offsets["pages_nr"] + 8]
+        key = bytes(memmap.raw) + bytes(structure)
+        if pool.scheme.home == "frame":
+            key += b"".join(bytes(memmap.frame_bytes(pfn)[:48]) for pfn in sorted(pool.mine))
+        return key
+
+    def operations(self) -> Iterator[Step]:
+        """What zbud can do now."""
+        for chunks in self.sizes:
+            if chunks <= self.pool.capacity:
+                yield Step("alloc", chunks)
+        for handle in self.pool.tenants.values():
+            yield Step("free", (handle.pfn, handle.slot))
+        if self.pool.mine:
+            yield Step("reclaim", "accepts")
+            yield Step("reclaim", "refuses")
+
+    def visits(self) -> Iterator[Step]:
+        for reader in self.readers:
+            for pfn in sorted(self.pool.mine):
+                yield Step("visit", (reader.name, pfn))
+
+    def races(self) -> Iterator[Step]:
+        """Each visit, interrupted wherever zbud's data is changed for a moment, by each operation."""
+        for reader in self.readers:
+            for pfn in sorted(self.pool.mine):
+                for pause in self.pauses(reader, pfn):
+                    for meanwhile in list(self.operations()):
+                        if meanwhile.kind != "reclaim":
+                            yield Step("race", (reader.name, pfn, pause, meanwhile))
+
+    def pauses(self, reader: Reader, pfn: int) -> list[int]:
+        """The pauses of a visit at which zbud's data is not as it was; the first of each run of them."""
+        self.scene.keep()
+        found, before = [], False
+        for i, _ in enumerate(reader.visit(self.scene.machine, pfn)):
+            now = any(change.zbuds for change in changes(self.scene))
+            if now and not before:
+                found.append(i)
+            before = now
+        self.scene.back()
+        return found
+
+    def do(self, step: Step) -> Verdict | None:
+        """Do a step; a verdict if it shows something that is not ok."""
+        try:
+            if step.kind == "alloc":
+                self.pool.alloc(64 * step.what)
+            elif step.kind == "free":
+                pfn, slot = step.what
+                self.pool.free(next(h for h in self.pool.tenants.values() if (h.pfn, h.slot) == (pfn, slot)))
+            elif step.kind == "reclaim":
+                self.evictor = getattr(self, step.what)
+                self.pool.reclaim(1)
+            elif step.kind == "visit":
+                return self.visit(*step.what)
+            else:
+                return self.race(*step.what)
+        except ZbudError:
+            return None
+        except (KernelOops, RuntimeError) as oops:
+            return Verdict("crash", f"{step}: {oops}")
+        return self.lost()
+
+    def lost(self) -> Verdict | None:
+        """A page that zbud gave back and the allocator did not take."""
+        if len(self.pool.pages.bad_pages) > len(self.scene.saved[1][1]):
+            pfn, fields = self.pool.pages.bad_pages[-1]
+            return Verdict("wrong", f"p{pfn} is lost: a bad page ({', '.join(fields)})")
+        lost = [pfn for pfn, owner in self.pool.memmap.owner.items() if owner == "pinned"]
+        return Verdict("wrong", f"p{lost[0]} is lost: still counted when zbud gave it back") if lost else None
+
+    def visit(self, name: str, pfn: int) -> Verdict | None:
+        self.scene.keep()
+        visit = READERS[name].visit(self.scene.machine, pfn)
+        for _ in visit:
+            pass
+        verdict = judged(self.scene, READERS[name], pfn, visit)
+        self.visited.add(pfn)
+        return None if verdict.word == "ok" else verdict
+
+    def race(self, name: str, pfn: int, pause: int, meanwhile: Step) -> Verdict | None:
+        """A visit with an operation of zbud's in the middle.  What is wrong afterwards shows in zbud's own lists."""
+        visit = READERS[name].visit(self.scene.machine, pfn)
+        broken = None
+        for i, _ in enumerate(visit):
+            if i == pause:
+                broken = self.do(meanwhile)
+                if broken:
+                    return Verdict(broken.word, broken.why, race=True)
+        if visit.oops is not None or visit.stuck is not None:
+            return Verdict("crash", str(visit.oops or visit.stuck), race=True)
+        try:
+            self.pool.check()
+        except AssertionError as error:
+            if "flags" in str(error).split(":")[0] or "_count is" in str(error) or "_mapcount is" in str(error):
+                return None  # the reader's own traces on the page, judged without a race
+            return Verdict("corrupt", str(error).split(": page", 1)[0], race=True)
+        except KernelOops as oops:
+            return Verdict("corrupt", f"a link leads nowhere: {oops}", race=True)
+        return None
+
+
+@dataclass
+class _Node:
+    """A state that was reached, and how."""
+
+    saved: Any
+    steps: tuple[Step, ...]
+    handled: int = field(default=0)
+
+
+def demonstrate(
+    scheme: Scheme | str,
+    peeker: str | None = None,
+    *,
+    races: bool = False,
+    depth: int = 4,
+    words: tuple[str, ...] = WORDS[1:],
+    sizes: tuple[int, ...] = SIZES,
+    seconds: float = 60.0,
+    progress: Callable[[Answer], None] | None = None,
+) -> Answer:
+    """Search for the shortest trace to one of the verdicts in `words`, by one reader or all, up to `depth` steps.
+
+    Ctrl-C ends the search; the answer then says what was covered.  Raises ValueError for an unknown scheme or reader.
+    """
+    if isinstance(scheme, str):
+        if scheme not in SCHEMES:
+            raise ValueError(f"unknown scheme {scheme!r}; known: {', '.join(SCHEMES)}")
+        scheme = SCHEMES[scheme]
+    if peeker is not None and peeker not in READERS:
+        raise ValueError(f"unknown reader {peeker!r}; known: {', '.join(READERS)}")
+    readers = (peeker,) if peeker else tuple(READERS)
+    answer = Answer(scheme, readers, words, sizes, depth, races)
+    start = time.monotonic()
+    worlds = [World(scheme, place, readers, sizes) for place in PLACES]
+    frontiers = [[_Node(world.pool.save(), ())] for world in worlds]
+    known = [{world.key()} for world in worlds]
+    try:
+        for _ in range(depth):
+            for i, world in enumerate(worlds):
+                frontiers[i] = list(_expand(world, frontiers[i], known[i], answer))
+                if answer.found:
+                    answer.place = PLACES[i]
+                    return answer
+                if time.monotonic() - start > seconds:
+                    answer.stopped = True
+                    return answer
+                if progress:
+                    progress(answer)
+            answer.completed += 1
+    except KeyboardInterrupt:
+        answer.stopped = True
+    finally:
+        answer.seconds = time.monotonic() - start
+    return answer
+
+
+def _expand(world: World, frontier: list[_Node], known: set[bytes], answer: Answer) -> Iterator[_Node]:
+    """One step further from every state of a frontier; ends at the first find."""
+    for node in frontier:
+        _restore(world, node.saved)
+        steps = [*world.visits(), *(world.races() if answer.races else ()), *world.operations()]
+        for step in steps:
+            _restore(world, node.saved)
+            answer.tried += 1
+            verdict = world.do(step)
+            if verdict is not None and verdict.word in answer.words:
+                answer.verdict, answer.steps = verdict, (*node.steps, step)
+                return
+            if verdict is not None and verdict.word == "crash":
+                continue  # the machine is dead
+            key = world.key()
+            if key not in known:
+                known.add(key)
+                answer.states += 1
+                yield _Node(world.pool.save(), (*node.steps, step))
+
+
+def _restore(world: World, saved: Any) -> None:
+    world.pool.restore(saved)
+    world.scene.saved = saved
+    world.scene.raw = saved[0].records
+    world.scene.machine.log.clear()
+    world.scene.machine.poisoned = 0

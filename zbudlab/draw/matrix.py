@@ -1,0 +1,103 @@
+"""The safety matrix: schemes by readers, each cell a verdict, and the four demands beside it."""
+
+from __future__ import annotations
+
+from ..demonstrate.judge import WORDS, Matrix, Verdict
+from ..demonstrate.readers import READERS
+from .kit import WIDE, Fig, Picture
+
+TOP, ROW = 128, 26  # px: where the rows begin, and how tall they are
+LETTERS = dict(zip(WORDS, ".mwcx", strict=True))
+DEMANDS = ("1 placed", "2 tagged", "3 safe", "4 no flag")
+
+
+def marks(verdict: Verdict) -> str:
+    """What qualifies a verdict, in characters: ~ it takes a race or an unlucky address, * anyone's page suffers it."""
+    return "~" * (verdict.race or verdict.luck) + "*" * verdict.anyone
+
+
+def matrix_picture(matrix: Matrix, width: int = WIDE, *, parts: bool = False) -> Picture:
+    """The whole matrix.  With `parts`, cells are targets named scheme:reader, for the live view."""
+    schemes, readers = matrix.schemes, matrix.readers
+    fig = Fig(
+        "Safety matrix, Linux 3.10", f"{len(schemes)} schemes by {len(readers)} readers; worst first in the text", width
+    )
+    left, demand = (146, 24) if fig.wide else (140, 17)
+    cell = min(26.0, (width - left - 4 * demand - 60) / len(readers))
+    xs, x, does = [], float(left), ""
+    for name in readers:
+        x += 7 if does and READERS[name].does != does else 0
+        does = READERS[name].does
+        xs.append(x)
+        fig.slanted(x + cell / 2 + 2, TOP - 10, name)
+        x += cell
+    at = x + 12
+    for k, word in enumerate(DEMANDS):
+        fig.slanted(at + k * demand + demand / 2, TOP - 10, word, bold=True)
+    for group in dict.fromkeys(READERS[name].does for name in readers):
+        inside = [x for x, name in zip(xs, readers, strict=True) if READERS[name].does == group]
+        bottom = TOP + len(schemes) * ROW + 4
+        fig.path(
+            f"M{inside[0]:g} {TOP - 4}H{inside[-1] + cell - 2:g}M{inside[0]:g} {bottom}H{inside[-1] + cell - 2:g}",
+            "dim",
+        )
+        if (inside[-1] - inside[0] + cell) > 6.2 * len(group):
+            fig.small(inside[0], bottom + 14, group, fill="dim")
+    fig.say("safety matrix, Linux 3.10: . ok, m misreport, w wrong, c corrupt, x crash;")
+    fig.say("~ it takes a race or an unlucky address, * any kernel page suffers as much")
+    for r, scheme in enumerate(schemes):
+        _row(fig, matrix, scheme, TOP + r * ROW, xs, cell, at, demand, parts)
+    fig.say(f"  {'':22} {' '.join(f'{name[:5]:5}' for name in readers)}")
+    return fig.picture(_legend(fig, TOP + len(schemes) * ROW + 44))
+
+
+def _row(
+    fig: Fig, matrix: Matrix, scheme: str, y: float, xs: list[float], cell: float, at: float, demand: float, parts: bool
+) -> None:
+    fig.text(0, y + 17, scheme, 11, bold=True)
+    for x, name in zip(xs, matrix.readers, strict=True):
+        verdict = matrix[scheme, name]
+        with fig.part(f"{scheme}:{name}", f"{scheme}, {name}: {verdict}", parts):
+            rank, maybe = WORDS.index(verdict.word), verdict.race or verdict.luck
+            fig.severity(x, y + 2, cell - 2, ROW - 4, rank, maybe=maybe, cls="hit" if parts else "")
+            if verdict.anyone:
+                ink = "on" if rank > 2 and not maybe else "ink"
+                fig.path(f"M{x + cell - 3:g} {y + ROW - 10}v7h-7z", "", fill=ink)
+    answers = matrix.demands(scheme)
+    for k, (word, answer) in enumerate(answers.items()):
+        _demand(fig, at + k * demand + demand / 2 - 4, y + ROW / 2, word, answer)
+    told = " ".join(f"{LETTERS[matrix[scheme, name].word] + marks(matrix[scheme, name]):5}" for name in matrix.readers)
+    fig.say(f"  {scheme:22} {told}  {'; '.join(answers.values())}")
+
+
+def _demand(fig: Fig, x: float, y: float, word: str, answer: str) -> None:
+    """Tick, ring or dash; the third demand shows the worst verdict of the row that is the scheme's own."""
+    if answer in WORDS:
+        fig.severity(x - 9, y - 9, 18, 18, WORDS.index(answer))
+    elif answer.startswith("does not"):
+        fig.path(f"M{x - 4:g} {y:g}h8", "dim", 1.5)
+    elif answer.startswith("no"):
+        fig.path(f"M{x - 4.5:g} {y:g}a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0", "ink", 1.3)
+    else:
+        fig.path(f"M{x - 5:g} {y:g}l3.5 4.5 6.5 -9", "ink", 2)
+
+
+def _legend(fig: Fig, y: float) -> float:
+    x = 0.0
+    for rank, word in enumerate(WORDS):
+        fig.severity(x, y - 13, 18, 18, rank)
+        fig.small(x + 24, y, word)
+        x += 36 + 6.6 * len(word)
+    fig.severity(x, y - 13, 18, 18, 2, maybe=True)
+    fig.small(x + 24, y, "takes a race or bad luck")
+    x, y = (x + 176, y) if fig.wide else (0.0, y + 24)
+    fig.path(f"M{x + 16:g} {y - 4}v8h-8z", "", fill="ink")
+    fig.small(x + 24, y, "any kernel page suffers as much")
+    y += 22
+    fig.small(
+        0,
+        y,
+        "the four demands: tick met, ring not met, dash does not arise; 3 is the worst that is not everybody's",
+        fill="dim",
+    )
+    return y + 8

@@ -1,0 +1,109 @@
+"""Dropping a reference, and what follows when it was the last: off the LRU list, and back to where it came from."""
+
+from __future__ import annotations
+
+from ..struct_page import PageActive, PageHead, PageLRU, PageSlab, PageTail, PageUnevictable, page_mapcount
+from .machine import LRU_LOCK, Stuck
+from .record import M64, Record
+from .refs import (
+    _to_be_written,
+    compound_lock,
+    compound_order,
+    compound_unlock,
+    get_page_unless_zero,
+    put_page_testzero,
+    unset_flag,
+)
+from .zone import LRU, free_hot_cold_page, free_pages_ok
+
+
+def put_page(p: Record) -> None:
+    """Drop a reference; the last one frees the page."""
+    if PageTail(p):
+        _put_tail(p)
+    elif put_page_testzero(p):
+        _free(p)
+
+
+def _put_tail(p: Record) -> None:
+    """Drop a reference that was taken through a tail: one on the head, and one on the tail's own _mapcount."""
+    head = p.head()
+    if head == p or not get_page_unless_zero(head):
+        if put_page_testzero(p):
+            _free(p, single=True)
+        return
+    of_slab = PageSlab(head)
+    if not of_slab:
+        compound_lock(head)
+    put_page_testzero(head)  # the one taken a moment ago, to hold the head meanwhile
+    p["_mapcount"] = _to_be_written(p, "_mapcount") - 1
+    if not of_slab:
+        compound_unlock(head)
+    if put_page_testzero(head):
+        _free(head)
+
+
+def _free(p: Record, *, single: bool = False) -> None:
+    """Free a page that nobody holds: by itself, or as the destructor of its compound page does it."""
+    m = p.machine
+    take_off_lru(p)
+    if single or not PageHead(p):
+        free_hot_cold_page(p)
+        return
+    destructor = p.beyond(1)["lru.next"]
+    if destructor == m.free_compound_page:
+        free_pages_ok(p, compound_order(p) & 0xFFFF_FFFF)
+    elif destructor == m.free_huge_page:
+        free_huge_page(p)
+    else:
+        m.call(destructor)
+
+
+def take_off_lru(p: Record) -> None:
+    """A page that is freed while it is on an LRU list leaves that (mirrors __page_cache_release)."""
+    if not PageLRU(p):
+        return
+    m = p.machine
+    lock = m.zone(p) + LRU_LOCK
+    m.spin_lock(lock)
+    unset_flag(p, "lru")
+    if PageUnevictable(p):
+        unset_flag(p, "unevictable")
+    elif PageActive(p):
+        unset_flag(p, "active")
+    m.list_del(p.address + LRU)
+    m.spin_unlock(lock)
+
+
+# ---------------------------------------------------------------------- hugetlb, with one size of huge pages, none free
+
+HUGE_ORDER = 9
+HUGEPAGE_FREELISTS = 0x58  # struct hstate: the list of free huge pages of each node
+HSTATE_LIST = 0xFFFFFFFF81F00000  # where that list lies: in kernel data, outside of the model's memory
+
+
+def hstate_list(p: Record) -> int:
+    """The list for free huge pages of this size.  For a size that hugetlb does not know, hstate is NULL."""
+    node = p["flags"] >> 58
+    if 4096 << (compound_order(p) & 63) & M64 == 4096 << HUGE_ORDER:
+        return HSTATE_LIST
+    p.machine.read(HUGEPAGE_FREELISTS + 16 * node)
+    return 0
+
+
+def dequeue_hwpoisoned_huge_page(p: Record) -> bool:
+    """Take a huge page off the list of free ones, if it is on it.  It never is."""
+    hstate_list(p)
+    return False
+
+
+def free_huge_page(p: Record) -> None:
+    """Give a huge page back to hugetlb."""
+    p["private"] = 0
+    p["mapping"] = 0
+    if p.head()["_count"] or page_mapcount(p):
+        raise Stuck("BUG")
+    head = hstate_list(p)
+    p.machine.unlink(p.address + LRU)
+    p["lru.next"] = head
+    p["lru.prev"] = head
