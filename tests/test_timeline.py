@@ -379,6 +379,10 @@ def test_jumps_of_a_long_timeline_are_short(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(64):
         t.undo()
     assert redone < 64 * 65
+    t.goto(t.position + 3)
+    redone = 0
+    t.goto(t.position + 1)
+    assert redone == 1, "one step on is one event"
     redone = 0
     for i in chance.sample(sorted(digests), 15):
         t.goto(i)
@@ -509,6 +513,73 @@ def test_inside_an_evict_call() -> None:
     ]  # fmt: skip
 
 
+def test_unchecked_frees_tell_their_outcome() -> None:
+    t = Timeline("v12", 4)
+    a = t.alloc(100)
+    t.free_unchecked(a)
+    for address in (a, 0x1234):
+        with pytest.raises(KernelOops) as caught:
+            t.free_unchecked(address)
+        assert t.events[-1] == ["u", f"{address:#x}", str(caught.value), 0]
+    assert t.events[1] == ["u", f"{a:#x}", "OK", 0]
+
+
+def test_a_free_that_oopsed_inside_an_evict_call() -> None:
+    """Told as a row of its own, for it had another outcome than the call's list of frees can tell."""
+
+    def evict(t: Timeline, handle: Handle) -> int:
+        with suppress(KernelOops):
+            t.free(t.handles[1])
+        return -16
+
+    t = Timeline("v12", 4, evict)
+    t.alloc(4000)
+    t.alloc(4000)
+    t.poke(t.pool.memmap.record(1) + 40, bytes(8))  # the lru.prev of page 1 is NULL
+    with pytest.raises(ZbudError, match="EAGAIN"):
+        t.reclaim(1)
+    (call,) = t.events[3][3]
+    assert call[:3] == [0, -16, [1]]
+    assert [row[0] for row in call[3]] == ["f"]
+    assert "NULL pointer dereference" in call[3][0][2]
+    there = moment(t)
+    t.goto(0)
+    t.goto(4)
+    assert moment(t) == there
+
+
+def test_an_error_that_leaves_an_evict_call() -> None:
+    """An alloc that fails in the evictor ends the shrink with that errno; the pages done before count."""
+
+    def evict(t: Timeline, handle: Handle) -> int:
+        if handle.allocation == 1:
+            t.alloc(5000)
+        t.free(handle)
+        return 0
+
+    t = Timeline("linux-5.14", 4, evict)
+    for _ in range(3):
+        t.alloc(3000)
+    with pytest.raises(ZbudError, match="ENOSPC"):
+        t.shrink(3)
+    failed = ["a", 5000, "ENOSPC", None, None, None, 2]
+    assert t.events[3] == ["z", 3, "ENOSPC", 1, [[0, 0, [0]], [1, "ENOSPC", [], [failed]]], 2]
+    there = moment(t)
+    t.goto(0)
+    t.goto(4)
+    assert moment(t) == there
+
+
+def test_a_dead_handle_that_is_offered_is_believed() -> None:
+    """Policy both_at_first of the recordings: the LAST that was freed with the FIRST is offered all the same."""
+    t = Timeline("v12", 4)
+    t.alloc(1000)
+    t.alloc(1000)
+    t.replay(["r", 1, "OK", [[0, 0, [0, 1]], [1, 0, []]], 0])
+    with pytest.raises(Difference):
+        t.replay(["r", 1, "OK", [[0, 0, [0, 1]], [1, 0, []]], 0])
+
+
 def test_names_of_evictors() -> None:
     calls = {}
     for name in EVICTORS:
@@ -583,6 +654,22 @@ def test_under_another_version() -> None:
     assert (other.header["allocator"], other.header["base_pfn"]) == ("kernel", 0x40)
 
 
+def test_under_another_version_nothing_else_is_freed() -> None:
+    """v11 reclaims allocation 0 here and gives its place to number 3: freeing 0 must not free that."""
+    t = Timeline("v12", 3)
+    for size in (3000, 1500, 1000):
+        t.alloc(size)
+    t.reclaim(1)
+    t.alloc(1000)
+    t.free(t.handles[0])
+    other = t.under("v11")
+    assert other.events[3:] == [
+        ["r", 1, "OK", [[0, 0, [0]]], 1],
+        ["a", 1000, "OK", 0, 0, "FIRST", 2],
+        ["#", "not here: free p0 FIRST, 47 chunks"],
+    ]
+
+
 @given(versions, versions, st.sampled_from([None, *EVICTORS]), programs)
 def test_under_any_version_nothing_goes_wrong(
     version: str, other: str, evict: str | None, program: list[tuple[str, int]]
@@ -650,6 +737,17 @@ def test_every_kind_of_row_has_a_caption() -> None:
     assert {row[0] for row, _, _ in CAPTIONS} | {"r", "z"} == set(LENGTHS)
     for row, _, _ in CAPTIONS:
         assert len(row) in LENGTHS[row[0]]
+
+
+@pytest.mark.parametrize("how", ["reclaim", "shrink", "free_unchecked"])
+def test_caption_knows_of_a_new_page_after_any_operation(how: str) -> None:
+    t = Timeline("v12", 8)
+    a = t.alloc(4000)
+    t.alloc(4000)
+    getattr(t, how)(a if how == "free_unchecked" else 1)
+    t.remark("now one page")
+    t.alloc(4000)
+    assert str(t.caption(5)).endswith(": p0 FIRST, a new page")
 
 
 def test_caption_of_an_event_knows_what_came_before() -> None:
