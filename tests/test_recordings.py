@@ -387,6 +387,43 @@ def test_dead_free_in_raw_records_differs(tmp_path: Path) -> None:
     assert "is not a live tenant" in said.text.splitlines()[0]
 
 
+@pytest.mark.parametrize("steps", ["after each free", "after the last", "none", "one more"])
+def test_raw_records_of_an_evictor_that_frees_both(steps: str, tmp_path: Path) -> None:
+    """Policy both_at_first, which the recordings at hand have no raw records of: LAST is freed with FIRST and offered
+    all the same, by a handle that is dead by then.  Written down by the model itself; how often is not laid down."""
+    told: list[dict[str, Any]] = []
+
+    def tell(op: list[Any], when: str = "inside") -> None:
+        pool, m = t.pool, t.pool.memmap
+        heads = {f"unbuddied[{i}]": pool.unbuddied(i) for i in range(64)} | {"buddied": pool.buddied, "lru": pool.lru}
+        links = {name: [f"{m.load(at):#x}", f"{m.load(at + 8):#x}"] for name, at in heads.items() if m.load(at) != at}
+        step = {"op": op, "when": when, "records": {str(n): m.page(n).raw.hex() for n in range(3)}, "pool_heads": links}
+        told.append(step | ({"state": pool.state(), "digest": digest(pool.state())} if when == "after" else {}))
+
+    def evict(t: Timeline, handle: Handle) -> int:
+        tell(["evict-call", handle.allocation])
+        freed = [0, 1] if handle.slot == "FIRST" else []
+        for n in freed:
+            t.free(t.handles[n])
+            if steps == "after each free" or (steps != "none" and n == 1):
+                tell(["evict-freed", n])
+        if steps == "one more":
+            tell(["evict-freed", handle.allocation])
+        return 0
+
+    t = Timeline("v12", 3, evict, address=0xFFFF880040000000)
+    tell(["init"], "after")
+    for size in (1000, 1500, 4000):
+        t.alloc(size)
+        tell(t.events[-1], "after")
+    t.reclaim(2)
+    assert t.events[-1] == ["r", 2, "OK", [[0, 0, [0, 1]], [1, 0, []]], 1]
+    tell(t.events[-1], "after")
+    header = json.loads(text(RAW))["header"] | {"name": "both", "arena_pages": 3}
+    (tmp_path / "both.json").write_text(json.dumps({"header": header, "steps": told}))
+    assert check(tmp_path / "both.json") == Report(True, f"ok v12/both, {len(told)} steps")
+
+
 # ---------------------------------------------------------------------- models that were tampered with
 
 
@@ -629,6 +666,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "row cut": (TINY.read_bytes()[:5000], "is not JSON: the file is truncated or damaged"),
     "rows missing": (cut(TINY, 90), "it is truncated: the header promises 82 operations, "),
     "rows missing, header only": (cut(TINY, 1), "it is truncated: the header promises 82 operations, 0 are there"),
+    "no row at all": (lines([HEADER | {"ops": 0}]).encode(), "it is truncated: a trace ends with a full state"),
     "last state missing": (cut(TINY, -1), "it is truncated: a trace ends with a full state, and this one does not"),
     "blank line": (rows() + b"\n" + lines([["f", 0, 0]]).encode(), "line 3 is not JSON"),
     "deep": (rows() + b"[" * 200_000 + b"\n", "line 3 is not JSON"),
@@ -693,6 +731,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "raw, no step": (changed(RAW, lambda d: d["steps"].insert(3, 5)), "it is truncated or malformed: TypeError "),
     "raw, no records": (changed(RAW, lambda d: d["steps"][3].pop("records")), "it is truncated or malformed: KeyErr"),
     "raw, no records to speak of": (changed(RAW, lambda d: d["steps"][3].update(records=5)), "truncated or malformed"),
+    "raw, names of records": (
+        changed(RAW, lambda d: d["steps"][3].update(records=list("01234"))), "truncated or malformed: AttributeError"),
     "raw, a strange pool": (changed(RAW, lambda d: d["header"].update(pool_address="0x")), "truncated or malformed"),
     "raw, ends in a call": (changed(RAW, lambda d: d.update(steps=d["steps"][:7])), "it is truncated: the last evict"),
     "raw, unknown allocation": (

@@ -17,24 +17,28 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# Three functions have the names of their modules; imported here and now, the names mean the functions, for good.
+from .doctor import doctor
 from .memmap import KernelOops, Memmap, Page
 from .page_alloc import Arena, KernelPages, OutOfMemory
+from .quote import quote
 from .schemes import SCHEMES, Scheme
+from .sources import sources
 from .timeline import Timeline
 from .versions import VERSIONS, Handle, StaleHandle, ZbudError
 from .zbud import ZbudPool
 
 if TYPE_CHECKING:
-    from .doctor import doctor
-    from .draw import Picture, lab_picture, memmap_picture, page_picture, pool_picture, sizes_picture
-    from .quote import quote
+    from .demonstrate import judge, matrix
+    from .draw import Picture, lab_picture, matrix_picture, memmap_picture, page_picture, pool_picture, sizes_picture
+    from .peekers import PEEKERS
     from .recordings import check
-    from .sources import sources
     from .widgets import BuddyLab
     from .workload import corpus
 
 __version__ = "0.1.0"
 __all__ = [
+    "PEEKERS",
     "SCHEMES",
     "VERSIONS",
     "Arena",
@@ -54,7 +58,10 @@ __all__ = [
     "check",
     "corpus",
     "doctor",
+    "judge",
     "lab_picture",
+    "matrix",
+    "matrix_picture",
     "memmap_picture",
     "page_picture",
     "pool_picture",
@@ -67,14 +74,15 @@ _LATER = {  # name to the module it lives in
     "Picture": "draw",
     "check": "recordings",
     "corpus": "workload",
-    "doctor": "doctor",
+    "PEEKERS": "peekers",
+    "judge": "demonstrate",
     "lab_picture": "draw",
+    "matrix": "demonstrate",
+    "matrix_picture": "draw",
     "memmap_picture": "draw",
     "page_picture": "draw",
     "pool_picture": "draw",
-    "quote": "quote",
     "sizes_picture": "draw",
-    "sources": "sources",
 }
 
 

@@ -140,10 +140,8 @@ class _RawRecords:
         self.compare()
 
     def evict(self, timeline: Timeline, handle: Handle) -> int:
-        k, rc, freed = self.calls.pop(0) if self.calls else (handle.allocation, 0, [])
-        offered = k if handle.allocation < 0 else handle.allocation  # a dead handle is believed to be what is recorded
-        timeline._calls[-1][0] = offered
-        self.hold("evict is called for", self.steps[0]["op"], ["evict-call", offered])
+        self.hold("evict is called for", self.steps[0]["op"], ["evict-call", handle.allocation])
+        _, rc, freed = self.calls.pop(0)
         self.compare()
         marks = next(i for i, step in enumerate(self.steps) if step["op"][0] != "evict-freed")
         for i, k in enumerate(freed):  # the file has a step after each free, or one after the last

@@ -223,7 +223,7 @@ class Timeline:
                 assert self.evict is not None
                 call[1] = int(self.evict(self, handle) or 0)
             elif self._script:
-                call[0], call[1] = self._repeat(self._script.pop(0), call)
+                call[1] = self._repeat(self._script.pop(0))
             else:
                 raise _Raised("more evict calls than recorded")
         except BaseException as error:
@@ -236,11 +236,9 @@ class Timeline:
                 call.append(rows)
         return int(call[1])
 
-    def _repeat(self, recorded: list[Any], call: list[Any]) -> tuple[int, int]:
-        """Do in an evict call what the recording did; an offered handle that is dead by now is believed to be its k."""
-        k, rc, freed, *rows = recorded
-        if call[0] < 0:
-            call[0] = k
+    def _repeat(self, recorded: list[Any]) -> int:
+        """Do in an evict call what the recording did, and end it likewise; which handle is offered it need not know."""
+        _, rc, freed, *rows = recorded
         script = self._script
         for row in rows[0] if rows else [["f", k, None] for k in freed]:
             self._script = list(row[-2]) if row[0] in ("r", "z") else None  # a copy: it is used up
@@ -248,7 +246,7 @@ class Timeline:
         self._script = script
         if isinstance(rc, str):
             raise _again(rc)
-        return call[0], index(rc)
+        return index(rc)
 
     def write(self, handle: Handle, data: bytes, offset: int = 0) -> None:
         """Write through map: `data` at `offset` bytes into the zpage; ValueError if it does not fit."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..memmap import KernelOops, Memmap, Page
+from ..memmap import KernelOops, Memmap
 from ..page_alloc import KernelPages
 from ..peekers.machine import Machine, Stuck
 from ..peekers.rules import Visit
 from ..schemes import FLAGS, NEW_FLAG, SCHEMES, Scheme
-from ..struct_page import PAGE_SIZE, PG, RECORD, STRUCT_PAGE, PageHWPoison
+from ..struct_page import PAGE_SIZE, PG, RECORD, STRUCT_PAGE
 from ..versions import Handle, ZbudError
 from ..zbud import ZbudPool
 from .readers import READERS, REPORTS, Reader
@@ -92,12 +92,10 @@ class Scene:
         self.machine.log.clear()
         self.machine.poisoned = 0
 
-    def before(self, pfn: int) -> Page:
+    def before(self, pfn: int) -> bytes:
         """The record of a page as it was."""
-        then = Memmap(1)
         at = RECORD * (pfn - self.pool.memmap.pfns[0])
-        then.raw[:] = self.raw[at : at + RECORD]
-        return then.page(0)
+        return self.raw[at : at + RECORD]
 
 
 @dataclass(frozen=True)
@@ -118,11 +116,13 @@ def changes(scene: Scene) -> list[Change]:
     """What is not as it was, in the pool's records (and, where the scheme puts data there, in its frames)."""
     memmap, scheme = scene.pool.memmap, scene.pool.scheme
     found: list[Change] = []
+    if scheme.home == "record" and memmap.raw == scene.raw:
+        return found
     for pfn in sorted(scene.pool.mine):
         if scheme.home == "frame":
             then, now = scene.saved[0].frames.get(pfn, bytes(RECORD))[:RECORD], bytes(memmap.frame_bytes(pfn)[:RECORD])
             found += _differences(scheme.pieces(), True, pfn, then, now)
-        then, now = scene.before(pfn).raw, memmap.page(pfn).raw
+        then, now = scene.before(pfn), memmap.page(pfn).raw
         if then == now:
             continue
         pieces = scheme.pieces() if scheme.home == "record" else SLUBS if scheme.slab else {}
@@ -132,6 +132,12 @@ def changes(scene: Scene) -> list[Change]:
             rest = {name: (o, n) for name, (o, n) in rest.items() if o + n <= offset or offset + size <= o}
         found += _differences(rest, False, pfn, then, now)
     return found
+
+
+def read(record: bytes, name: str) -> int:
+    """A field of struct page, from the bytes of a record."""
+    f = STRUCT_PAGE[name]
+    return int.from_bytes(record[f.offset : f.offset + f.size], "little", signed=f.signed)
 
 
 def _differences(
@@ -159,7 +165,9 @@ def judged(scene: Scene, reader: Reader, pfn: int, visit: Visit, *, evicting: bo
         return Verdict("wrong", wrong, reads=reads)
     genuine = scene.pool.scheme.slab and reader.slab is not None
     honest = (reader.slab if genuine else reader.honest, *(reader.evicting if evicting else ()))
-    poisoned = PageHWPoison(scene.before(pfn))  # then readers rightly answer otherwise, and only damage is judged
+    poisoned = (
+        read(scene.before(pfn), "flags") >> PG["hwpoison"] & 1
+    )  # then readers rightly answer otherwise, and only damage is judged
     if visit.value not in honest and not poisoned:
         word = "misreport" if reader.does == REPORTS else "wrong"
         said = reader.show(visit.value)
@@ -173,10 +181,13 @@ def _left_behind(scene: Scene, reader: Reader, pfn: int, changed: list[Change]) 
     if bad:
         return f"bad page ({', '.join(bad[0][1])}): p{bad[0][0]} is lost"
     p, before = scene.pool.memmap.page(pfn), scene.before(pfn)
-    if p["_count"] != before["_count"] and not scene.pool.scheme.overlays(28, 4):
-        gone = "never freed" if p["_count"] > before["_count"] else "its owner's reference is gone"
-        return f"_count goes from {before['_count']} to {p['_count']}: {gone}"
-    stray = (p["flags"] ^ before["flags"]) & ~sum(1 << PG[name] for name in reader.leaves)
+    if p.raw == before:
+        return next((str(change) for change in changed), "")
+    count, flags = read(before, "_count"), read(before, "flags")
+    if p["_count"] != count and not scene.pool.scheme.overlays(28, 4):
+        gone = "never freed" if p["_count"] > count else "its owner's reference is gone"
+        return f"_count goes from {count} to {p['_count']}: {gone}"
+    stray = (p["flags"] ^ flags) & ~sum(1 << PG[name] for name in reader.leaves)
     if stray:
         return f"flags left changed: {', '.join(name for name, bit in FLAGS.items() if stray >> bit & 1)}"
     others = [change for change in changed if change.what != "flags"]

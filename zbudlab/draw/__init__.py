@@ -2,6 +2,7 @@
 
 from .chart import sizes_picture
 from .kit import NARROW, WIDE, Fig, Picture
+from .matrix import matrix_picture
 from .memmap import memmap_picture
 from .page import page_picture, record, strip, strip_text
 from .pool import Ghost, chains, pool_picture
@@ -15,6 +16,7 @@ __all__ = [
     "Picture",
     "chains",
     "lab_picture",
+    "matrix_picture",
     "memmap_picture",
     "page_picture",
     "pool_picture",

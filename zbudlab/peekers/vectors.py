@@ -1,9 +1,9 @@
 """Holding the peekers to recordings of the kernel's own functions.
 
 Each row of a recording is an image of memory, and for every reader what it did there: what it returned, or why it did
-not; what it wrote, in order; which other records changed; what it logged and called.  All of that is compared.  Where both
-lead into the kernel's own data, which neither the image nor the model has, that is counted as out of scope, by the
-kernel function that goes on there.
+not; what it wrote, in order; which other records changed; what it logged and called.  All of that is compared.  Where
+both lead into the kernel's own data, which neither the image nor the model has, that is counted as out of scope, by
+the kernel function that goes on there.
 """
 
 from __future__ import annotations
