@@ -172,6 +172,15 @@ def test_the_theft_needs_the_unlucky_address() -> None:
     assert [str(step) for step in answer.steps] == ["alloc 9 chunks", "migrate_scanner at p9"]
 
 
+def test_the_tail_of_somebody_elses_page() -> None:
+    """memory_failure at the tail of a slab page crashes under any scheme: the reader's own bug, and found as well."""
+    for scheme in ("inline-header", "slab-flag"):
+        answer = demonstrate(scheme, "memory_failure", others=True, words=("crash",), depth=2)
+        assert answer.found and len(answer.steps) == 1
+        assert "NULL pointer dereference at 0x58" in answer.verdict.why  # type: ignore[union-attr]
+        assert not demonstrate(scheme, "memory_failure", words=("crash",), depth=2).found
+
+
 def test_no_shorter_trace_was_missed() -> None:
     """Every trace of one step fewer, tried without the search: none shows the verdict that the search found."""
     answer = demonstrate("overlay-v12", "soft_offline", words=("crash",))

@@ -73,9 +73,15 @@ def command_demonstrate(arguments: argparse.Namespace) -> int:
 
     words = WORDS[WORDS.index(arguments.at_least) :]
     answer = demonstrate(
-        arguments.scheme, arguments.peeker, races=arguments.races, depth=arguments.depth, words=words,
-        seconds=arguments.seconds, progress=progress,
-    )  # fmt: skip
+        arguments.scheme,
+        arguments.peeker,
+        races=arguments.races,
+        others=arguments.others,
+        depth=arguments.depth,
+        words=words,
+        seconds=arguments.seconds,
+        progress=progress,
+    )
     if sys.stderr.isatty():
         print(file=sys.stderr)
     print(json.dumps(answer.as_json(), indent=1) if arguments.json else answer)
@@ -119,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("scheme", metavar="SCHEME", help="its name; a wrong one lists them all")
     search.add_argument("--peeker", metavar="NAME", help="only this reader; a wrong name lists them all")
     search.add_argument("--races", action="store_true", help="let zbud do one thing in the middle of a visit")
+    search.add_argument("--others", action="store_true", help="send the readers also to a slab page of two pages")
     search.add_argument("--depth", type=int, default=4, help="steps at most (default 4)")
     search.add_argument("--seconds", type=float, default=60, help="time at most (default 60)")
     search.add_argument("--at-least", choices=("misreport", "wrong", "corrupt", "crash"), default="misreport",

@@ -354,3 +354,20 @@ class KernelPages:
 def page_is_buddy(p: Page, order: int) -> bool:
     """Whether a neighbour is a free block of the same order, to merge with (mirrors page_is_buddy)."""
     return bool(PageBuddy(p)) and p["private"] == order
+
+
+def alloc_block(pages: KernelPages | Arena, order: int) -> int:
+    """The first pfn of 2**order free pages side by side and aligned, all handed out; OutOfMemory if there are none.
+
+    They are taken one by one, and what was taken besides is given back: no way to allocate, but what a scene needs.
+    """
+    free, size = pages.free_pfns(), 1 << order
+    first = next((pfn for pfn in sorted(free) if pfn % size == 0 and free.issuperset(range(pfn, pfn + size))), None)
+    if first is None:
+        raise OutOfMemory(f"no {size} free pages lie side by side and aligned")
+    block, taken = set(range(first, first + size)), set[int]()
+    while not block <= taken:
+        taken.add(pages.alloc_page())
+    for pfn in sorted(taken - block):
+        pages.free_page(pfn)
+    return first

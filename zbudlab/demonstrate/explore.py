@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..dress import dress
 from ..memmap import KernelOops
+from ..page_alloc import alloc_block
+from ..rows import count
 from ..schemes import SCHEMES, Scheme
 from ..struct_page import PAGE_SIZE
 from ..versions import Handle, ZbudError
@@ -58,6 +61,7 @@ class Answer:
     sizes: tuple[int, ...]
     depth: int
     races: bool
+    others: bool = False
     verdict: Verdict | None = None
     steps: tuple[Step, ...] = ()
     place: int = PLACES[0]
@@ -76,24 +80,28 @@ class Answer:
         operations = f"alloc of {', '.join(map(str, self.sizes))} chunks, free, reclaim"
         readers = ", ".join(self.readers)
         races = "with one operation of zbud's inside each visit" if self.races else "no races"
+        also = "zbud's pages and a slab page of two" if self.others else "zbud's pages"
         places = " and ".join(f"{place:#x}" for place in PLACES)
+        covered = f"{self.states:,} states, {self.tried:,} steps, all traces of up to {self.completed} steps"
         return (
-            f"{self.states:,} states, {self.tried:,} steps, all traces of up to {self.completed} steps: {operations}; "
-            f"readers: {readers}; {races}; one pool, its structure at physical {places}; one CPU apart from the races"
+            f"{covered}: {operations}; readers: {readers}, at {also}; {races}; one pool, its structure at physical "
+            f"{places}; one CPU apart from the races"
         )
 
     def __str__(self) -> str:
         if self.verdict is None:
             ended = "stopped early; covered" if self.stopped else "nothing found in"
             return f"{self.scheme.name}: {ended} {self.scope()}"
-        lines = [f"{self.scheme.name}: {self.verdict.word} after {len(self.steps)} steps, pool at {self.place:#x}"]
+        lines = [
+            f"{self.scheme.name}: {self.verdict.word} after {count(len(self.steps), 'step')}, pool at {self.place:#x}"
+        ]
         lines += [f"  {i} {step}" for i, step in enumerate(self.steps, 1)]
-        lines += [f"  {self.verdict.why}", f"  ({self.states:,} states searched)"]
+        lines += [f"  {self.verdict.why}", f"  ({count(self.states, 'state')} searched)"]
         return "\n".join(lines)
 
     def replay(self) -> Iterator[tuple[Step, list[str], Verdict | None]]:
         """The steps done again on a fresh machine: each with what it changed, and what came of it."""
-        world = World(self.scheme, self.place, self.readers)
+        world = World(self.scheme, self.place, self.readers, self.sizes, others=self.others)
         for step in self.steps:
             world.scene.keep()
             verdict = world.do(step)
@@ -111,12 +119,25 @@ class Answer:
 class World:
     """A scene that can be moved about: steps to do, and copies to come back to."""
 
-    def __init__(self, scheme: Scheme, place: int, readers: tuple[str, ...], sizes: tuple[int, ...] = SIZES) -> None:
+    def __init__(
+        self,
+        scheme: Scheme,
+        place: int,
+        readers: tuple[str, ...],
+        sizes: tuple[int, ...] = SIZES,
+        *,
+        others: bool = False,
+    ) -> None:
         self.scene = Scene(scheme, place, tenants=(), pages=16)
         self.pool, self.readers, self.sizes = self.scene.pool, [READERS[name] for name in readers], sizes
         self.pool.evict = lambda pool, handle: self.evictor(handle)
         self.evictor: Callable[[Handle], int] = self.accepts
-        self.visited: set[int] = set()  # pages that a reader has been to: what it may leave there is left already
+        self.others: list[int] = []  # pages that are not zbud's: head and tail of a slab page
+        if others:
+            first = alloc_block(self.scene.pages, 1)
+            dress(self.pool.memmap, first, "compound slab", order=1)
+            self.others = [first, first + 1]
+            self.scene.keep()
 
     def accepts(self, handle: Handle) -> int:
         self.pool.free(handle)
@@ -148,7 +169,7 @@ class World:
 
     def visits(self) -> Iterator[Step]:
         for reader in self.readers:
-            for pfn in sorted(self.pool.mine):
+            for pfn in (*sorted(self.pool.mine), *self.others):
                 yield Step("visit", (reader.name, pfn))
 
     def races(self) -> Iterator[Step]:
@@ -206,8 +227,9 @@ class World:
         visit = READERS[name].visit(self.scene.machine, pfn)
         for _ in visit:
             pass
+        if pfn in self.others and visit.returned:
+            return None  # what is right to say of somebody else's page is not asked here
         verdict = judged(self.scene, READERS[name], pfn, visit)
-        self.visited.add(pfn)
         return None if verdict.word == "ok" else verdict
 
     def race(self, name: str, pfn: int, pause: int, meanwhile: Step) -> Verdict | None:
@@ -246,6 +268,7 @@ def demonstrate(
     peeker: str | None = None,
     *,
     races: bool = False,
+    others: bool = False,
     depth: int = 4,
     words: tuple[str, ...] = WORDS[1:],
     sizes: tuple[int, ...] = SIZES,
@@ -254,6 +277,7 @@ def demonstrate(
 ) -> Answer:
     """Search for the shortest trace to one of the verdicts in `words`, by one reader or all, up to `depth` steps.
 
+    With `others`, the readers also go to a page that is not zbud's: a slab page of two, head and tail.
     Ctrl-C ends the search; the answer then says what was covered.  Raises ValueError for an unknown scheme or reader.
     """
     if isinstance(scheme, str):
@@ -263,9 +287,9 @@ def demonstrate(
     if peeker is not None and peeker not in READERS:
         raise ValueError(f"unknown reader {peeker!r}; known: {', '.join(READERS)}")
     readers = (peeker,) if peeker else tuple(READERS)
-    answer = Answer(scheme, readers, words, sizes, depth, races)
+    answer = Answer(scheme, readers, words, sizes, depth, races, others)
     start = time.monotonic()
-    worlds = [World(scheme, place, readers, sizes) for place in PLACES]
+    worlds = [World(scheme, place, readers, sizes, others=others) for place in PLACES]
     frontiers = [[_Node(world.pool.save(), ())] for world in worlds]
     known = [{world.key()} for world in worlds]
     try:

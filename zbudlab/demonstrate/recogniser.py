@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..dress import COMPOUND, dress
 from ..memmap import Memmap
-from ..page_alloc import KernelPages
+from ..page_alloc import KernelPages, alloc_block
 from ..schemes import Scheme
 from ..struct_page import PageSlab, page_count, page_mapcount
 from ..zbud import ZbudPool
@@ -62,14 +62,7 @@ def mixed(scheme: Scheme | str, zpages: int = 30) -> ZbudPool:
         for _ in range(n):
             dress(pages.memmap, pages.alloc_page(), kind)
     for kind in COMPOUND:
-        first = next(pfn for pfn in range(0, 512, 4) if not any(pfn + i in pages.memmap.owner for i in range(4)))
-        taken = []
-        while not all(first + i in pages.memmap.owner for i in range(4)):
-            taken.append(pages.alloc_page())
-        for pfn in taken:
-            if pfn not in range(first, first + 4):
-                pages.free_page(pfn)
-        dress(pages.memmap, first, kind, order=2)
+        dress(pages.memmap, alloc_block(pages, 2), kind, order=2)
     return pool
 
 
