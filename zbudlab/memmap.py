@@ -64,11 +64,6 @@ def canonical(address: int) -> bool:
     return address >> 47 in (0, 0x1FFFF)
 
 
-def odd(entry: int, before: int, after: int) -> bool:
-    """Whether list links need care: unaligned (the processor allows it), or an entry that ends in the next page."""
-    return ((entry | before | after) & 7 or entry & 0xFF8 == 0xFF8) != 0
-
-
 class Saved(NamedTuple):
     """A copy of a memmap's bytes: what `Memmap.save` returns and `Memmap.restore` takes."""
 
@@ -120,12 +115,13 @@ class Memmap:
 
         Raises KernelOops where nothing is mapped.  This is the one way to memory; everything else goes through it.
         """
-        address &= 0xFFFF_FFFF_FFFF_FFFF
         offset = address - self._start
         if 0 <= offset < self._bytes:
             return self._words, offset >> 3
         frame = self._frames.get((address - DIRECT_MAP) >> 12)
         if frame is None:
+            if address >> 64:  # addresses wrap at 64 bits
+                return self.at(address & 0xFFFF_FFFF_FFFF_FFFF, access)
             frame = self._new_frame(address, access)
         return frame, (address & 0xFFF) >> 3
 
@@ -140,6 +136,8 @@ class Memmap:
         """The unsigned little-endian number in `size` bytes (1 to 8) at a kernel address."""
         words, i = self.at(address)
         first = address & 7
+        if size == 8 and not first:
+            return int(words[i])
         value: int = words[i] >> 8 * first
         if first + size > 8:  # the rest lies in the next word
             words, i = self.at((address & ~7) + 8)
@@ -213,16 +211,15 @@ class Memmap:
         """Put `entry` first on the list of `head`, or last; the stores come in the kernel's order."""
         try:
             before, after = (self.load(head + 8), head) if tail else (head, self.load(head))
-            if odd(entry, before, after):
-                for address, value in ((after + 8, entry), (entry, after), (entry + 8, before), (before, entry)):
-                    self.store(address, value)
+            if (entry | before | after) & 7 or entry & 0xFF8 == 0xFF8:
+                self._store_all(((after + 8, entry), (entry, after), (entry + 8, before), (before, entry)))
                 return
-            a, i = self.at(after + 8, "write")
-            a[i] = entry
-            e, j = self.at(entry, "write")
-            e[j], e[j + 1] = after, before
-            b, k = self.at(before, "write")
-            b[k] = entry
+            words, i = self.at(after + 8, "write")
+            words[i] = entry
+            words, i = self.at(entry, "write")
+            words[i], words[i + 1] = after, before
+            words, i = self.at(before, "write")
+            words[i] = entry
         except KernelOops as oops:
             raise oops.within("list_add") from None
 
@@ -233,20 +230,25 @@ class Memmap:
     def list_del(self, entry: int) -> None:
         """Take `entry` off its list, trusting both of its links, and poison them."""
         try:
-            e, k = self.at(entry)
-            after, before = (e[k], e[k + 1]) if not odd(entry, 0, 0) else (self.load(entry), self.load(entry + 8))
-            if odd(entry, before, after):
+            own, k = self.at(entry)
+            crosses = entry & 7 or entry & 0xFF8 == 0xFF8
+            after, before = (self.load(entry), self.load(entry + 8)) if crosses else (own[k], own[k + 1])
+            if crosses or (before | after) & 7:
                 poison = ((entry, LIST_POISON1), (entry + 8, LIST_POISON2))
-                for address, value in ((after + 8, before), (before, after), *poison):
-                    self.store(address, value)
+                self._store_all(((after + 8, before), (before, after), *poison))
                 return
-            a, i = self.at(after + 8, "write")
-            a[i] = before
-            b, j = self.at(before, "write")
-            b[j] = after
-            e[k], e[k + 1] = LIST_POISON1, LIST_POISON2
+            words, i = self.at(after + 8, "write")
+            words[i] = before
+            words, i = self.at(before, "write")
+            words[i] = after
+            own[k], own[k + 1] = LIST_POISON1, LIST_POISON2
         except KernelOops as oops:
             raise oops.within("list_del") from None
+
+    def _store_all(self, stores: Iterable[tuple[int, int]]) -> None:
+        """Stores for links that need care: unaligned (the processor allows it), or astride two pages."""
+        for address, value in stores:
+            self.store(address, value)
 
     def list_empty(self, head: int) -> bool:
         return self.load(head) == head
