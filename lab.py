@@ -43,7 +43,6 @@ WORDS = {  # word: (what --help says, what the environment's Python is given bef
     "check": ("hold the model to the recordings", ["-m", "zbudlab", "check"]),
     "matrix": ("print which reader is safe with which scheme", ["-m", "zbudlab", "matrix"]),
     "demonstrate": ("find the shortest trace that breaks a scheme", ["-m", "zbudlab", "demonstrate"]),
-    "claims": ("print the claims of the 2013 thread and what became of them", ["-m", "zbudlab", "claims"]),
 }
 HELP = f"""\
 Use: {CALL} [WORD] [OPTIONS]
@@ -125,6 +124,10 @@ def finish() -> None:
     site = pathlib.Path(sysconfig.get_path("purelib", "venv", {"base": str(ENV), "platbase": str(ENV)}))
     for link in site.glob("*zbudlab*.pth"):
         link.write_text(os.path.relpath(ROOT, site) + "\n")
+    # Our own notebooks are trusted, by signatures kept here: else JupyterLab shows none of their saved pictures.
+    CONFIG.mkdir(parents=True, exist_ok=True)
+    notary = {"db_file": str(CONFIG / "signatures.db"), "secret_file": str(CONFIG / "secret")}
+    (CONFIG / "jupyter_config.json").write_text(json.dumps({"NotebookNotary": notary}))
     overrides = CONFIG / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True, exist_ok=True)
     no_news = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
@@ -161,9 +164,11 @@ def set_up() -> None:
 # The words
 
 
-def run(*command: object, **settings: str) -> int:
+def run(*command: object, quiet: bool = False, **settings: str) -> int:
     """Run something in the environment, from the root. Ctrl-C is for it to answer, in good time."""
-    with subprocess.Popen([str(part) for part in (PYTHON, *command)], cwd=ROOT, env=os.environ | settings) as process:
+    out = subprocess.DEVNULL if quiet else None
+    words = [str(part) for part in (PYTHON, *command)]
+    with subprocess.Popen(words, cwd=ROOT, env=os.environ | settings, stdout=out, stderr=out) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -214,6 +219,9 @@ def open_lab(words: list[str]) -> int:
         except webbrowser.Error:
             say("no web browser was found here: open the address below in any browser on this machine.")
             browser = False
+    books = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    if books:
+        run("-m", "jupyter", "trust", *books, quiet=True, JUPYTER_CONFIG_DIR=str(CONFIG))
     say("starting JupyterLab; Ctrl-C in this window ends it.")
     os.environ.pop("JUPYTER_TOKEN", None)  # a fresh one each time, printed with the address
     flags: dict[str, object] = {

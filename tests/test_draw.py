@@ -145,7 +145,7 @@ def test_a_record_under_v12_names_both_readings() -> None:
 def test_objects_show_themselves() -> None:
     pool = pool_of("v12")
     for thing in (pool, pool.memmap, pool.memmap.page(0), Timeline("v12")):
-        assert thing._repr_html_().startswith("<div><svg")  # type: ignore[union-attr]
+        assert thing._repr_html_().startswith('<div style="overflow-x:auto"><svg')  # type: ignore[union-attr]
         assert thing._repr_mimebundle_()["text/plain"].strip()  # type: ignore[union-attr]
     assert str(pool) == pool_picture(pool).text
     assert str(pool.memmap) == memmap_picture(pool.memmap).text

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zbudlab.memmap import KernelOops
@@ -94,8 +94,7 @@ class Moody:
         return -5 if mood == "free, nonzero" else 0
 
 
-MOODS = "accept,refuse,lie,raise,alloc,quiet alloc,remark,unchecked,wild,nested,both,free; nonzero"
-MOODS = [mood.replace(";", ",") for mood in MOODS.split(",")]
+MOODS = "accept/refuse/lie/raise/alloc/quiet alloc/remark/unchecked/wild/nested/both/free, nonzero".split("/")
 
 number = st.integers(0, 10**6)
 sizes = st.integers(1, 2500) | st.integers(1, 3968) | st.sampled_from([-1, 0, 1, 3969, 4032, 4033, 4096, 4097])
@@ -208,6 +207,7 @@ def test_state_is_a_function_of_the_events_even_when_they_do_damage(
     hold_to_events(t, run(t, [*program[0], *program[1]]), jumps)
 
 
+@settings(max_examples=30)
 @given(versions, options, moody, rude_programs)
 def test_files_tell_everything(
     tmp_path_factory: pytest.TempPathFactory,
@@ -670,6 +670,7 @@ def test_under_another_version_nothing_else_is_freed() -> None:
     ]
 
 
+@settings(max_examples=30)
 @given(versions, versions, st.sampled_from([None, *EVICTORS]), programs)
 def test_under_any_version_nothing_goes_wrong(
     version: str, other: str, evict: str | None, program: list[tuple[str, int]]
@@ -684,6 +685,7 @@ def test_under_any_version_nothing_goes_wrong(
         assert again.events == t.events
 
 
+@settings(max_examples=30)
 @given(versions, versions, moody, programs)
 def test_under_any_version_with_a_busy_evictor(
     version: str, other: str, moods: list[str], program: list[tuple[str, int]]
@@ -700,9 +702,9 @@ def test_under_any_version_with_a_busy_evictor(
 # ---------------------------------------------------------------------- words
 
 OOPS = "NULL pointer dereference at 0x8 (write, in list_del)"
-CAPTIONS = [
+CAPTIONS: list[tuple[list[Any], int, str]] = [
     (["a", 2620, "OK", 9, 64, "FIRST", 10], 9, "alloc 2,620 B = 41 chunks: p9 FIRST, a new page"),
-    (["a", 64, "OK", 9, 4032, "LAST", 10], 10, "alloc 64 B = 1 chunks: p9 LAST"),
+    (["a", 64, "OK", 9, 4032, "LAST", 10], 10, "alloc 64 B = 1 chunk: p9 LAST"),
     (["a", 5000, "ENOSPC", None, None, None, 3], 3, "alloc 5,000 B: refused, ENOSPC"),
     (["a", 5, OOPS, None, None, None, 3], 3, f"alloc 5 B: {OOPS}"),
     (["h", 100, "EINVAL", None, None, None, 3], 3, "alloc 100 B of highmem: refused, EINVAL"),
@@ -726,7 +728,9 @@ def test_captions(row: list[Any], before: int, words: str) -> None:
 
 
 def test_captions_of_reclaim() -> None:
-    for row in (["r", 8, "OK", [[0, 0, [0]], [1, 0, [1]]], 2], ["z", 1, "OK", 1, [[0, 0, [0, 1]], [1, 0, []]], 2]):
+    rows: list[list[Any]] = [["r", 8, "OK", [[0, 0, [0]], [1, 0, [1]]], 2]]
+    rows.append(["z", 1, "OK", 1, [[0, 0, [0, 1]], [1, 0, []]], 2])
+    for row in rows:
         words = caption(row, 3)
         assert words.verb == {"r": "reclaim", "z": "shrink"}[row[0]]
         assert words.what == {"r": "8 retries", "z": "1 pages"}[row[0]]

@@ -57,7 +57,10 @@ def test_real_pages_in_turn_and_refusals_in_words() -> None:
     instrument.allocate_real()
     assert "ENOSPC: size 4115 exceeds 3968 bytes" in instrument.view.line
     instrument.allocate_real()
-    assert "compressed 1,190; alloc 1,190 B = 19 chunks: p0 FIRST" in instrument.view.line
+    assert (
+        "compressed to 1,182 bytes, with zswap's 8 bytes 1,190; alloc 1,190 B = 19 chunks: p0 FIRST"
+        in instrument.view.line
+    )
     in_step(instrument)
 
 
@@ -93,6 +96,24 @@ def test_scrubbing_and_the_book() -> None:
     instrument.reset()
     assert instrument.timeline.events == example().events
     in_step(instrument)
+
+
+def test_a_new_deed_at_an_earlier_event_says_what_is_forgotten() -> None:
+    instrument = lab(timeline=Timeline("v12", 4))
+    for size in (100, 200, 300):
+        instrument.allocate(size)
+    instrument.position.value = 1
+    instrument.allocate(400)
+    assert instrument.view.line.startswith("(forgotten: 2 later events) alloc 400 B = 7 chunks")
+
+
+def test_where_no_page_is_left_no_box_is_drawn() -> None:
+    instrument = lab(timeline=Timeline("v12", 1))
+    instrument.allocate(4096)
+    assert "would go here" not in instrument.view.svg
+    assert "alloc 1,216 B = 19 chunks: ENOMEM, no page is free" in instrument.picture().text
+    instrument.allocate(64)
+    assert instrument.view.line.startswith("ENOMEM: none of the 1 pages is free")
 
 
 def test_a_tenant_that_is_gone_is_no_error() -> None:

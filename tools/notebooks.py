@@ -146,7 +146,7 @@ def save(notebook: Any, path: Path) -> None:
 
 def readme_picture() -> str:
     """The picture at the top of the README: what BuddyLab shows when it starts."""
-    return BuddyLab().picture().styled() + "\n"
+    return BuddyLab().picture().file()
 
 
 def main(words: list[str] | None = None) -> int:

@@ -89,7 +89,11 @@ _LATER = {  # name to the module it lives in
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"zbudlab has no {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    try:
+        value = getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    except ModuleNotFoundError as missing:
+        why = f"{name} needs {missing.name}, which this Python does not have; python3 lab.py sets up one that does"
+        raise ImportError(why) from missing
     globals()[name] = value
     return value
 

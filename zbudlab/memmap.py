@@ -204,8 +204,8 @@ class Memmap:
 
     def list_init(self, head: int) -> None:
         """INIT_LIST_HEAD: an empty list is a head that points to itself."""
-        words, i = self.at(head, "write")
-        words[i] = words[i + 1] = head
+        self.store(head, head)
+        self.store(head + 8, head)
 
     def list_add(self, entry: int, head: int, *, tail: bool = False) -> None:
         """Put `entry` first on the list of `head`, or last; the stores come in the kernel's order."""
@@ -293,7 +293,10 @@ class Page:
         self._i = pfn - memmap.pfns.start
 
     def __getitem__(self, name: str) -> int:
-        view, first, step = self.memmap._fields[name]
+        try:
+            view, first, step = self.memmap._fields[name]
+        except KeyError:
+            raise KeyError(f"struct page has no {name!r}; it has {', '.join(self.memmap.layout)}") from None
         value: int = view[first + step * self._i]
         return value
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .memmap import VMEMMAP, Memmap, Page
 from .struct_page import (
@@ -36,6 +36,7 @@ class OutOfMemory(Exception):
     errno, name = 12, "ENOMEM"
 
 
+@runtime_checkable
 class PageAllocator(Protocol):
     """What a pool needs of a page allocator: a page, giving it back, and a copy of its own state for `restore`."""
 
@@ -45,6 +46,8 @@ class PageAllocator(Protocol):
     def alloc_page(self, owner: str = "kernel") -> int: ...
 
     def free_page(self, pfn: int) -> bool: ...
+
+    def free_pfns(self) -> set[int]: ...
 
     def save(self) -> Any: ...
 

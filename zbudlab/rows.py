@@ -103,7 +103,7 @@ def caption(row: Row, pages_before: int = 0) -> Caption:
             came = f"refused, {err}" if err.isupper() else err  # an errno, or an oops in words
             return Caption("alloc", f"{size:,} B" + (" of highmem" if kind == "h" else ""), came)
         new = ", a new page" if pages > pages_before else ""
-        return Caption("alloc", f"{size:,} B = {-(-size // CHUNK)} chunks", f"p{pfn} {slot}{new}")
+        return Caption("alloc", f"{size:,} B = {count(-(-size // CHUNK), 'chunk')}", f"p{pfn} {slot}{new}")
     if kind == "f":
         came = row[2] if len(row) > 3 else "its page goes back too" if row[2] < pages_before else ""
         return Caption("free", f"allocation {row[1]}", came)

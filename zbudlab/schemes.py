@@ -195,6 +195,7 @@ class Bookkeeping:
         self._first, self._first_shift = scheme.first_chunks // 8, scheme.first_chunks % 8 * 8  # word, and bit in it
         self._last, self._last_shift = scheme.last_chunks // 8, scheme.last_chunks % 8 * 8
         self._mask = (1 << 8 * scheme.width) - 1
+        self._not_first, self._not_last = ~(self._mask << self._first_shift), ~(self._mask << self._last_shift)
 
     def buddy(self, pfn: int) -> int:
         """Address of the page's buddy list node."""
@@ -216,8 +217,9 @@ class Bookkeeping:
 
     def set_chunks(self, pfn: int, first: int, last: int) -> None:
         words, i = self.memmap.at(self._start + self._stride * pfn, "write")
-        for word, shift, n in ((self._first, self._first_shift, first), (self._last, self._last_shift, last)):
-            words[i + word] = words[i + word] & ~(self._mask << shift) | n << shift
+        at, end = i + self._first, i + self._last
+        words[at] = words[at] & self._not_first | first << self._first_shift
+        words[end] = words[end] & self._not_last | last << self._last_shift
 
     def begin(self, pfn: int) -> None:
         """A page enters the pool: tag it, no tenants yet (mirrors init_zbud_page)."""

@@ -25,7 +25,7 @@ from typing import Any
 
 from .memmap import DIRECT_MAP, KernelOops, Memmap
 from .page_alloc import Arena, KernelPages, PageAllocator
-from .rows import FORMAT, FORMAT_VERSION, Caption, Difference, RecordingError, Row, caption, digest, read_rows
+from .rows import FORMAT, FORMAT_VERSION, Caption, Difference, RecordingError, Row, caption, count, digest, read_rows
 from .schemes import SCHEMES
 from .struct_page import CHUNK, PAGE_SIZE
 from .versions import ERRNO, VERSIONS, Handle, StaleHandle, ZbudError
@@ -388,7 +388,7 @@ class Timeline:
         words = caption(row, before)
         if row[0] == "f":
             h = self.handles[row[1]]
-            words = words._replace(what=f"p{h.pfn} {h.slot}, {-(-h.size // CHUNK)} chunks")
+            words = words._replace(what=f"p{h.pfn} {h.slot}, {count(-(-h.size // CHUNK), 'chunk')}")
         return words
 
     def __str__(self) -> str:

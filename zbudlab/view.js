@@ -9,7 +9,7 @@ function render({ model, el }) {
   const line = document.createElement("div"); // what is under the pointer or the focus, or what just happened
   line.className = "zl-line";
   line.setAttribute("aria-live", "polite");
-  root.append(stage, line);
+  root.append(line, stage); // the answer stands above the picture, beside the buttons
   el.append(root);
   let parts = [];
   let current = 0; // the part that Tab reaches
@@ -30,13 +30,18 @@ function render({ model, el }) {
   function show() {
     const active = stage.contains(document.activeElement) ? document.activeElement.dataset.part : null;
     stage.innerHTML = model.get("svg");
+    stage.querySelector("svg")?.setAttribute("role", "group"); // its parts are to be met one by one
     parts = [...stage.querySelectorAll("[data-part]")];
     for (const part of parts) {
       part.setAttribute("role", "button");
       part.setAttribute("tabindex", "-1");
     }
     const found = parts.findIndex((part) => part.dataset.part === active);
-    aim(found < 0 ? current : found, active !== null); // if the part that had the focus is gone, its neighbour gets it
+    // If the part that had the focus is gone, a neighbour of its own kind gets it: no tenant hands over to an event.
+    const alike = (part) => part.dataset.part.startsWith("event") === active?.startsWith("event");
+    const near = parts.slice(0, current + 1).findLastIndex(alike);
+    const next = found >= 0 || active === null ? found : near >= 0 ? near : parts.findIndex(alike);
+    aim(next < 0 ? current : next, active !== null && next >= 0);
     say(); // what happened, not what happens to be under the focus or the pointer now
     root.dataset.shown = model.get("shown"); // tests and benchmarks wait for this
   }

@@ -16,11 +16,11 @@ import traitlets
 
 from .draw import NARROW, WIDE, Ghost, Picture, lab_picture
 from .draw.palette import STYLE
-from .rows import Caption
+from .rows import Caption, count
 from .struct_page import CHUNK
 from .timeline import EVICTORS, Timeline
 from .versions import VERSIONS, ZbudError
-from .workload import RealPage, corpus, stored_size
+from .workload import RealPage, compressed_size, corpus, stored_size
 
 LINE = ".zl-line{font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);min-height:1.5em;margin-top:4px}"
 
@@ -105,7 +105,7 @@ class BuddyLab(ipywidgets.VBox):  # type: ignore[misc]
         self.position.observe(lambda change: self._go(change.new), "value")
         actions = [
             button("Allocate", "as many bytes as the slider says", self.allocate),
-            button("Next real page", "compress the next real page and store it", self.allocate_real),
+            button("Next real page", "room for the next real page, as small as it compresses", self.allocate_real),
             button("Reclaim", "empty the oldest page, through the evictor", self.reclaim),
             button("Undo", "one event back", self.undo),
             button("Back to the book", "as it was at the beginning", self.reset),
@@ -136,7 +136,10 @@ class BuddyLab(ipywidgets.VBox):  # type: ignore[misc]
         page = self.real[self._next % len(self.real)]
         self._next += 1
         size = stored_size(page)
-        self._do(lambda: self.timeline.alloc(size), f"{page.name} ({page.kind}): 4,096 bytes, compressed {size:,}; ")
+        told = (
+            f"{page.name} ({page.kind}): compressed to {compressed_size(page):,} bytes, with zswap's 8 bytes {size:,}; "
+        )
+        self._do(lambda: self.timeline.alloc(size), told)
 
     def reclaim(self) -> None:
         self._do(lambda: self.timeline.reclaim(8))
@@ -160,6 +163,9 @@ class BuddyLab(ipywidgets.VBox):  # type: ignore[misc]
         self._said("back to the beginning")
 
     def _do(self, operation: Callable[[], Any], before: str = "") -> None:
+        later = len(self.timeline.events) - self.timeline.position
+        if later:
+            before = f"(forgotten: {count(later, 'later event')}) {before}"
         try:
             operation()
         except ZbudError as error:
@@ -205,9 +211,14 @@ class BuddyLab(ipywidgets.VBox):  # type: ignore[misc]
     def picture(self, width: int = WIDE, *, parts: bool = False) -> Picture:
         """What it shows now."""
         size = min(self.size.value, self._largest) * CHUNK
-        pfn, slot = self.timeline.pool.plan(size)
-        place = f"would take p{pfn} {slot}" if pfn is not None else "would open a new page"
-        would = Caption("alloc", f"{size:,} B = {size // CHUNK} chunks", place)
+        pool = self.timeline.pool
+        pfn, slot = pool.plan(size)
+        what = f"{size:,} B = {count(size // CHUNK, 'chunk')}"
+        if pfn is None and not pool.pages.free_pfns():
+            return lab_picture(
+                self.timeline, width, None, Caption("alloc", what, "ENOMEM, no page is free"), parts=parts
+            )
+        would = Caption("alloc", what, "would open a new page" if pfn is None else f"would take p{pfn} {slot}")
         return lab_picture(self.timeline, width, Ghost(size // CHUNK, pfn, slot), would, parts=parts)
 
     def draw(self) -> None:

@@ -59,8 +59,13 @@ class ZbudPool(Observed):
     ) -> None:
         if version not in VERSIONS:
             raise ValueError(f"unknown version {version!r}; known: {', '.join(VERSIONS)}")
-        if isinstance(pages, SupportsIndex):  # an arena, and behind it a page for the pool structure
-            pages = index(pages)
+        if not isinstance(pages, PageAllocator):  # an arena, and behind it a page for the pool structure
+            try:
+                pages = index(pages)
+            except TypeError:
+                raise TypeError(f"pages is a page allocator or a whole number, not {pages!r}") from None
+            if pages < 0:
+                raise ValueError(f"a pool cannot have {pages} pages; 0 is the smallest number")
             memmap = Memmap(pages + 1)
             address = memmap.frame(pages) if address is None else address
             pages = Arena(memmap, range(pages))
@@ -184,7 +189,9 @@ class ZbudPool(Observed):
         if highmem:
             raise ZbudError("EINVAL", "__GFP_HIGHMEM: zbud takes no highmem pages, for it writes to them directly")
         if size <= 0:
-            raise ZbudError(v.negative if size else "EINVAL", f"size {size} is too small; the smallest is 1 byte")
+            unsigned = "; this version reads it as a huge unsigned number" if size and v.negative == v.too_big else ""
+            why = f"size {size} is too small; the smallest is 1 byte{unsigned}"
+            raise ZbudError(v.negative if size else "EINVAL", why)
         if size > self.max_size:
             raise ZbudError(
                 v.too_big, f"size {size} exceeds {self.max_size} bytes, the largest that zbud {v.name} takes"
@@ -205,8 +212,10 @@ class ZbudPool(Observed):
                 return pfn
         head = self.unbuddied(chunks)
         words, i = m.at(head)
-        for entry in words[i : i + 2 * (self.lists - chunks) : 2]:
-            if entry != head:
+        for entry in words[
+            i : i + 2 * (self.lists - chunks) : 2
+        ]:  # upward from the tightest fit: each head's first link
+            if entry != head:  # not an empty list
                 return self.data.pfn(entry)
             head += 16
         return None
@@ -234,7 +243,7 @@ class ZbudPool(Observed):
         Raises StaleHandle, changing nothing, if the handle is not a live tenant of this pool.  With `checked=False` the
         kernel's own behaviour: the offset alone decides the slot, and what the page holds is believed.
         """
-        if checked:
+        if checked and self.tenants.get(handle) is not handle:  # the very handle that alloc returned needs no more
             self._live(handle)
         pfn = (handle - DIRECT_MAP) // PAGE_SIZE
         slot = LAST if (handle - self._header) % PAGE_SIZE else FIRST
@@ -256,7 +265,10 @@ class ZbudPool(Observed):
             self._give_back(pfn)
 
     def _live(self, handle: int) -> Handle:
-        live = self.tenants.get(handle)
+        try:
+            live = self.tenants.get(index(handle))
+        except TypeError:
+            raise TypeError(f"a handle is a kernel address, not {handle!r}") from None
         if (
             live is None
             or getattr(handle, "allocation", live.allocation) != live.allocation

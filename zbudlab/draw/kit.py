@@ -25,13 +25,17 @@ class Picture:
     text: str
 
     def styled(self) -> str:
-        """The SVG with its style sheet: a file that stands by itself."""
+        """The SVG with its style sheet."""
         return self.svg.replace("<defs>", f"<style>{STYLE}</style><defs>", 1)
+
+    def file(self) -> str:
+        """The SVG as a file that stands by itself, on a background of its own."""
+        return self.styled().replace(' style="', ' style="background:var(--zl-bg);', 1) + "\n"
 
     def html(self) -> str:
         """The picture as it is saved: SVG with its style sheet, and its text twin, folded, beneath."""
         return (
-            f"<div>{self.styled()}"
+            f'<div style="overflow-x:auto">{self.styled()}'
             f"<details><summary>the same in text</summary><pre>{html.escape(self.text)}</pre></details></div>"
         )
 
@@ -178,7 +182,8 @@ class Fig:
         )
         body = (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="zl" viewBox="0 0 {self.width} {height:g}" '
-            f'width="{self.width}" height="{height:g}" role="img" aria-labelledby="@id@-t @id@-d" '
+            f'width="{self.width}" height="{height:g}" style="min-width:{0.9 * self.width:g}px" '
+            'role="img" aria-labelledby="@id@-t @id@-d" '
             'font-family="var(--jp-ui-font-family,system-ui,sans-serif)">'
             f'<title id="@id@-t">{html.escape(self.title)}</title><desc id="@id@-d">{html.escape(self.desc)}</desc>'
             f"<defs>{tiles}</defs>" + "\n".join(self.parts) + "</svg>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..memmap import Memmap
+from ..rows import count
 from ..struct_page import CHUNK, PAGE_SIZE, RECORD, flag_names, page_zone
 from ..words import leads, letter
 from ..zbud import ZbudPool
@@ -39,7 +40,9 @@ def strip(
         ("LAST", last, x + w - last * chunk, "Y"),
     ):
         if n:
-            with fig.part(f"{slot}:{pfn}", f"p{pfn}, {slot}: {n} chunks, {n * CHUNK:,} bytes", parts):
+            with fig.part(
+                f"{slot}:{pfn}", f"p{pfn}, {slot}: {count(n, 'chunk')}, {n * CHUNK:,} bytes; press to free", parts
+            ):
                 fig.area(left + 0.75, y + 0.75, n * chunk - 1.5, h - 1.5, "Z", hatch)
                 words = f"{slot.lower()} {n}"
                 fig.plate(left + n * chunk / 2, y + h / 2 + 4.5, words, 13 if h > 20 else 11, "tZ", n * chunk - 4)

@@ -67,7 +67,7 @@ def draw_pool(fig: Fig, pool: ZbudPool, ghost: Ghost | None = None, *, parts: bo
 
 def _numbers(fig: Fig, pool: ZbudPool) -> float:
     pages, zpages, free = pool.pages_nr, len(pool.tenants), slack(pool)
-    share = f"slack, {100 * free / (pages * pool.capacity * CHUNK):.0f} %" if pages else "slack"
+    share = f"slack, {100 * free / (pages * pool.capacity * CHUNK):.0f} % of the room" if pages else "slack"
     told = [(pages, "pages"), (zpages, "zpages"), (f"{zpages / pages:.2f}" if pages else "\u2013", "density")]
     told += [(f"{free:,} B", share), (f"{pages * pool.scheme.header_chunks * CHUNK:,} B", "headers")]
     for x, (number, word) in zip((0, 92, 184, 288, 424), told, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rows import Caption
+from ..rows import Caption, count
 from ..timeline import Timeline
 from .kit import WIDE, Fig, Picture
 from .pool import Ghost, draw_pool
@@ -71,7 +71,8 @@ def lab_picture(
 ) -> Picture:
     """A pool as it stands at a timeline's position, with the timeline beneath."""
     pool = timeline.pool
-    desc = f"{len(pool.tenants)} zpages in {pool.pages_nr} pages at event {timeline.position} of {len(timeline.events)}"
+    held = f"{count(len(pool.tenants), 'zpage')} in {count(pool.pages_nr, 'page')}"
+    desc = f"{held} at event {timeline.position} of {len(timeline.events)}"
     fig = Fig(f"A zbud {pool.version.name} pool and its timeline", desc, width)
     y = draw_pool(fig, pool, ghost, parts=parts)
     return fig.picture(draw_timeline(fig, timeline, y + 30, would=would, parts=parts))

@@ -92,10 +92,14 @@ def page_is_buddy(order: int) -> Peeker:
 # ---------------------------------------------------------------------- has_unmovable_pages
 
 
+def note_free_block(p: Record) -> None:
+    p.facts["on"] = shift(p["private"])
+
+
 def unmovable_page(skip_hwpoisoned: bool) -> tuple[Item, ...]:
     """What one page adds to the number of unmovable pages."""
     poisoned = Ask("poisoned?", PageHWPoison, yes=Conclude(0, "passed over"))
-    free = Ask("the first page of a free block?", PageBuddy, yes=Conclude(0, "its whole block is passed over"))
+    free = Ask("the first page of a free block?", PageBuddy, yes=Do("pass over all of the block", note_free_block))
     return (
         Ask("is its own _count 0?", lambda p: p["_count"] == 0, yes=[free, Conclude(0, "free, or a tail")]),
         *([poisoned] if skip_hwpoisoned else []),
@@ -114,9 +118,9 @@ def count_unmovable(p: Record, table: tuple[Item, ...], most: int, visit: Visit)
         at = RECORD * (pfn - pfns[0])
         content = bytes(raw[at : at + RECORD])
         if pfn == me or content not in judged:
-            q = p.at(pfn)
-            conclusion = yield from run(table, q, visit if pfn == me else aside, visit.depth)
-            judged[content] = conclusion.value, shift(q["private"]) if q["_count"] == 0 and PageBuddy(q) else 1
+            p.facts["on"] = 1
+            conclusion = yield from run(table, p.at(pfn), visit if pfn == me else aside, visit.depth)
+            judged[content] = conclusion.value, p.facts["on"]
         unmovable, on = judged[content]
         found += unmovable
         if found > most:
