@@ -24,7 +24,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab.py"
@@ -522,7 +522,8 @@ def test_ctrl_c_is_quiet_and_leaves_nothing_running(started: Any, folder: Path, 
 def opening(started: Any, folder: Path) -> tuple[Any, re.Match[str]]:
     """The real JupyterLab on a course of one notebook: the process, and the address it prints in port and path."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [new_markdown_cell("# Start here"), new_code_cell("print(6 * 7)")]
+    saved = new_output("display_data", {"text/html": "<svg class='saved' width='9' height='9'></svg>"})
+    cells = [new_markdown_cell("# Start here"), new_code_cell("print(6 * 7)", outputs=[saved])]
     notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / "notebooks" / "00-start-here.ipynb")
@@ -571,5 +572,6 @@ def test_the_course_opens_undisturbed(opening: tuple[Any, re.Match[str]], page: 
     page.locator(".jp-DirListing-item", has_text="00-start-here.ipynb").wait_for()
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
     page.wait_for_timeout(2500)  # the question about news comes within that
+    assert page.locator("svg.saved").count() == 1, "a saved picture shows before anything is run: trusted"
     assert page.locator(".Toastify__toast, .jp-Dialog").all_inner_texts() == []
     assert [url for url in outside if not url.startswith(("data:", "blob:"))] == []

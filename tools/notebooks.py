@@ -155,7 +155,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="save nothing; exit with 1 if a saved output differs")
     arguments = parser.parse_args(words)
     wanted = arguments.names or [""]
-    paths = [path for path in sorted(FOLDER.rglob("[0-9]*.ipynb")) if any(name in path.name for name in wanted)]
+    paths = [path for path in sorted(FOLDER.glob("[0-9]*.ipynb")) if any(name in path.name for name in wanted)]
     if not paths:
         parser.error(f"no notebook's name contains {' or '.join(wanted)}")
     worst = 0

@@ -70,7 +70,7 @@ def _numbers(fig: Fig, pool: ZbudPool) -> float:
     share = f"slack, {100 * free / (pages * pool.capacity * CHUNK):.0f} % of the room" if pages else "slack"
     told = [(pages, "pages"), (zpages, "zpages"), (f"{zpages / pages:.2f}" if pages else "\u2013", "density")]
     told += [(f"{free:,} B", share), (f"{pages * pool.scheme.header_chunks * CHUNK:,} B", "headers")]
-    for x, (number, word) in zip((0, 92, 184, 288, 424), told, strict=True):
+    for x, (number, word) in zip((0, 92, 184, 276, 452), told, strict=True):
         fig.text(x, 16, number, 16, bold=True)
         fig.small(x, 31, word, fill="dim")
     return 48

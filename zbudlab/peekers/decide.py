@@ -45,23 +45,25 @@ class ZoneLock:
 LOCK_ZONE, UNLOCK_ZONE = Do("take zone->lock", ZoneLock(True)), Do("drop zone->lock", ZoneLock(False))
 
 
-def heads_free_block(order: int) -> Callable[[Any], Any]:
-    """The test whether the page is in a free block of at least 2**order pages that starts where such a block would."""
+def begins_free_block(order: int) -> Callable[[Any], Any]:
+    """The test whether a free block begins where one of 2**order pages with this page in it would begin."""
+    return lambda p: p.described(p.pfn >> order << order) & PageBuddy(p.near(p.pfn >> order << order))
 
-    def test(p: Any) -> Any:
-        first = p.at(p.pfn >> order << order)
-        return PageBuddy(first) & (first["private"] >= order)
 
-    return test
+def reaches(order: int) -> Callable[[Any], Any]:
+    """The test whether that block has so many pages."""
+    return lambda p: p.near(p.pfn >> order << order)["private"] >= order
 
 
 IS_FREE_BUDDY_PAGE = (
     LOCK_ZONE,
     *[
         Ask(
-            f"does a free block of order {order} or more begin at pfn & ~{(1 << order) - 1:#x}?",
-            heads_free_block(order),
-            yes=[UNLOCK_ZONE, Conclude(1, "in a free block")],
+            f"does a free block begin at pfn & ~{(1 << order) - 1:#x}?",
+            begins_free_block(order),
+            yes=Ask(
+                f"is its order {order} or more?", reaches(order), yes=[UNLOCK_ZONE, Conclude(1, "in a free block")]
+            ),
         )
         for order in range(MAX_ORDER)
     ],
@@ -77,11 +79,8 @@ def is_free_buddy_page(p: Record) -> bool:
 def page_is_buddy(order: int) -> Peeker:
     """The question that a page being freed asks about its neighbour: a free block of my own order?"""
     table = [
-        Ask(
-            "of the same zone as the page that is freed?",
-            lambda p: same_zone(p, p.at(p.pfn ^ 1 << order)),
-            no=Conclude(0),
-        ),
+        Ask("is there such a neighbour?", lambda p: p.described(p.pfn ^ 1 << order), no=Conclude(0)),
+        Ask("is it of the same zone?", lambda p: same_zone(p, p.near(p.pfn ^ 1 << order)), no=Conclude(0)),
         Ask("the first page of a free block: is _mapcount -128?", PageBuddy, no=Conclude(0)),
         yes_or_no(f"of order {order}?", lambda p: p["private"] == order, "merged", "left alone"),
     ]

@@ -24,7 +24,7 @@ from .refs import (
     unlock_page,
     wait_on_page_writeback,
 )
-from .rules import Ask, Conclude, Do, Item, Peeker, Says, decide
+from .rules import Ask, Conclude, Do, Item, Peeker, Says, Table, items
 from .states import BUSY, of_head, split_huge_page
 from .zone import drain_all_pages, move_freepages_block
 
@@ -61,75 +61,52 @@ def unset_migratetype_isolate(p: Record) -> None:
 
 # ---------------------------------------------------------------------- get_any_page
 
-
 UNISOLATE = Do("make its block MOVABLE again", unset_migratetype_isolate)
-GET_ONE = (
-    Do("isolate its block, if that can be done", set_migratetype_isolate),
-    Do(
-        "take a reference on the head, unless its _count is 0",
-        lambda p: get_page_unless_zero(p.head()),
-        no=[
-            Ask(
-                "a page of hugetlb?",
-                PageHuge,
-                yes=[Says("__get_any_page: {pfn:#x} free huge page"), UNISOLATE, Conclude(0, "free")],
-            ),
-            Do(
-                "is it in a free block?",
-                is_free_buddy_page,
-                yes=[Says("__get_any_page: {pfn:#x} free buddy page"), UNISOLATE, Conclude(0, "free")],
-            ),
-            Says("__get_any_page: {pfn:#x}: unknown zero refcount page type {p[flags]:x}"),
-            UNISOLATE,
-            Conclude(EIO, "neither held nor free"),
-        ],
-    ),
-    UNISOLATE,
-    Conclude(1, "held"),
-)
 
 
-def get_one(p: Record) -> bool:
-    """Take a reference on a page of any kind (mirrors __get_any_page); whether there is one now."""
-    p.facts["got"] = decide(GET_ONE, p)
-    return bool(p.facts["got"] == 1)
+def get_one(held: Table, free: Table, neither: Table) -> list[Item]:
+    """Take a reference on a page of any kind (mirrors __get_any_page), and what follows each of its three answers."""
+    free_huge = [Says("__get_any_page: {pfn:#x} free huge page"), UNISOLATE, *items(free)]
+    free_buddy = [Says("__get_any_page: {pfn:#x} free buddy page"), UNISOLATE, *items(free)]
+    unheld = [
+        Ask("a page of hugetlb?", PageHuge, yes=free_huge),
+        Do("is it in a free block?", is_free_buddy_page, yes=free_buddy),
+        Says("__get_any_page: {pfn:#x}: unknown zero refcount page type {p[flags]:x}"),
+        UNISOLATE,
+        *items(neither),
+    ]
+    return [
+        Do("isolate its block, if that can be done", set_migratetype_isolate),
+        Do("take a reference on the head, unless its _count is 0", get_reference_on_head, no=unheld),
+        UNISOLATE,
+        *items(held),
+    ]
 
 
-GET_ANY_PAGE = (
-    Do(
-        "get it",
-        get_one,
-        yes=Ask(
-            "a page of hugetlb?",
-            PageHuge,
-            no=Ask(
-                "on the LRU?",
-                PageLRU,
-                no=[
-                    Do("drop the reference", put_page),
-                    *shake_page(access=True),
-                    Do("get it again", get_one),
-                    Ask(
-                        "on the LRU now?",
-                        PageLRU,
-                        no=[
-                            Says("soft_offline: {pfn:#x}: unknown non LRU page type {p[flags]:x}"),
-                            Conclude(EIO, "a page of unknown kind; the reference is never dropped"),
-                        ],
-                    ),
-                ],
-            ),
-        ),
-    ),
-    Conclude(lambda p: p.facts["got"], "1 held, 0 free"),
-)
+def get_reference_on_head(p: Record) -> bool:
+    return get_page_unless_zero(p.head())
+
+
+def get_any_page(held: Table, free: Table) -> list[Item]:
+    """Take a reference on a page, after a second try if it is not on the LRU; -EIO, or what follows.
+
+    The second try takes a reference like the first one; if the page is not on the LRU then, nobody drops it.
+    """
+    unknown = [
+        Says("soft_offline: {pfn:#x}: unknown non LRU page type {p[flags]:x}"),
+        Conclude(EIO, "a page of unknown kind; a reference taken on it is never dropped"),
+    ]
+    now = Ask("on the LRU now?", PageLRU, no=unknown)
+    lost = Conclude(EIO, "neither held nor free")
+    again = get_one([now, *items(held)], [now, *items(free)], [now, lost])
+    not_on_lru = [Do("drop the reference", put_page), *shake_page(access=True), *again]
+    first = Ask("a page of hugetlb?", PageHuge, no=Ask("on the LRU?", PageLRU, no=not_on_lru))
+    return get_one([first, *items(held)], free, lost)
+
+
+GET_ANY_PAGE = get_any_page(held=Conclude(1, "held"), free=Conclude(0, "free"))
 
 # ---------------------------------------------------------------------- soft_offline_page
-
-
-def get_any_page(p: Record) -> bool:
-    p.facts["any"] = decide(GET_ANY_PAGE, p)
-    return bool(p.facts["any"] >= 0)
 
 
 def poison(p: Record) -> None:
@@ -228,19 +205,18 @@ SOFT_OFFLINE = (
             no=Conclude(BUSY, "it cannot be split", says="soft offline: {pfn:#x}: failed to split THP"),
         ),
     ),
-    Do("get_any_page", get_any_page, no=Conclude(lambda p: p.facts["any"], "it cannot be had")),
-    Ask(
-        "is it in use?",
-        lambda p: p.facts["any"],
-        yes=Ask("a page of hugetlb?", PageHuge, yes=OFFLINE_HUGE, no=OFFLINE_PAGE),
+    *get_any_page(
+        held=Ask("a page of hugetlb?", PageHuge, yes=OFFLINE_HUGE, no=OFFLINE_PAGE),
+        free=[
+            Ask(
+                "a page of hugetlb?",
+                PageHuge,
+                yes=Do("set PG_hwpoison on all sub-pages, take it off the free list", of_head(poison_free_huge_page)),
+                no=Do("set PG_hwpoison, count it", poison),
+            ),
+            Conclude(0, "a free page, poisoned"),
+        ],
     ),
-    Ask(
-        "a page of hugetlb?",
-        PageHuge,
-        yes=Do("set PG_hwpoison on all sub-pages, take it off the free list", of_head(poison_free_huge_page)),
-        no=Do("set PG_hwpoison, count it", poison),
-    ),
-    Conclude(0, "a free page, poisoned"),
 )
 
 # ---------------------------------------------------------------------- do_migrate_range

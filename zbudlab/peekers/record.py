@@ -77,6 +77,14 @@ class Record:
         """The record of another page frame (mirrors pfn_to_page)."""
         return Record(self.machine, VMEMMAP + RECORD * pfn)
 
+    def described(self, pfn: int) -> bool:
+        """Whether the memmap has a record of a page frame (mirrors pfn_valid)."""
+        return pfn in self.machine.memmap.pfns
+
+    def near(self, pfn: int) -> Record:
+        """The record of another page frame; this one if the memmap, being a small one, has none of it."""
+        return self.at(pfn) if self.described(pfn) else self
+
     def again(self) -> Record:
         """The same record, with nothing gathered."""
         other = Record(self.machine, self.address)

@@ -279,6 +279,14 @@ class Records:
     def at(self, pfn: Column) -> Records:
         return self._elsewhere(self._address_of(pfn))
 
+    def described(self, pfn: Column) -> Column:
+        pfns = self.machine.memmap.pfns
+        inside: Column = (pfn >= pfns.start) & (pfn < pfns.stop)
+        return inside
+
+    def near(self, pfn: Column) -> Records:
+        return self._elsewhere(np.where(self.described(pfn), self._address_of(pfn), self.addresses))
+
     def _elsewhere(self, addresses: Column) -> Records:
         other = Records(self.block, self.where, addresses)
         other.open_ = self.open_

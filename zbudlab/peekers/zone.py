@@ -127,7 +127,9 @@ def free_pcppages_bulk(m: Machine, zone: int, pcp: int, most: int) -> None:
 
 
 def page_is_buddy(p: Record, neighbour: Record, order: int) -> bool:
-    """Whether a neighbour is a free block of the same zone and order."""
+    """Whether a neighbour is a free block of the same zone and order; one beyond a small memmap's end is not."""
+    if p.machine.row(p.address) >= 0 > p.machine.row(neighbour.address):
+        return False
     return bool(same_zone(p, neighbour)) and bool(PageBuddy(neighbour)) and neighbour["private"] == order
 
 
