@@ -71,6 +71,7 @@ def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
     page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     ink = "() => getComputedStyle(document.querySelector('.zl-view svg')).getPropertyValue('--zl-Z')"
     page.wait_for_function(f"{ink.replace('() =>', '() => (')}).trim() === '#ff7a4d'")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
     shot(page, "buddylab-dark")
     panel.get_by_role("button", name="Back to the book").click()
     expect(line, "back to the beginning")

@@ -166,22 +166,30 @@ class Line(NamedTuple):
     depth: int
     after: str  # "", "yes" or "no"
     item: Item
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    again: bool = False
 
 
 def outline(peeker: Peeker) -> list[Line]:
-    """A table, item by item.  What a step reads and writes was found by trying it on sample pages."""
-    return list(_outline(peeker.table, 0, ""))
+    """A table, item by item.  What a step reads and writes was found by trying it on sample pages.
+
+    A question with all that follows from it is taken apart once; where it stands again, Line.again is set.
+    """
+    return list(_outline(peeker.table, 0, "", set()))
 
 
-def _outline(table: Any, depth: int, after: str) -> Iterator[Line]:
+def _outline(table: Any, depth: int, after: str, before: set[Item]) -> Iterator[Line]:
     for item in table:
-        reads, writes = touches(item) if isinstance(item, Step) else ((), ())
-        yield Line(depth, after, item, reads, writes)
-        if isinstance(item, Step):
-            yield from _outline(item.yes, depth + 1, "yes")
-            yield from _outline(item.no, depth + 1, "no")
+        if not isinstance(item, Step):
+            yield Line(depth, after, item)
+            continue
+        again = item in before and bool(item.yes or item.no)
+        yield Line(depth, after, item, *touches(item), again)
+        if not again:
+            before.add(item)
+            yield from _outline(item.yes, depth + 1, "yes", before)
+            yield from _outline(item.no, depth + 1, "no", before)
 
 
 def describe(peeker: Peeker) -> str:
@@ -191,10 +199,10 @@ def describe(peeker: Peeker) -> str:
         f"set off by: {peeker.trigger}",
         "",
     ]
-    for depth, after, item, reads, writes in outline(peeker):
-        text = "  " * depth + (f"{after}: " if after else "") + _in_words(peeker, item)
+    for depth, after, item, reads, writes, again in outline(peeker):
+        text = "  " * depth + (f"{after}: " if after else "") + _in_words(peeker, item) + (" (as above)" if again else "")
         touched = [f"reads {', '.join(reads)}"] * bool(reads) + [f"writes {', '.join(writes)}"] * bool(writes)
-        lines.append(f"{text:<90}{'; '.join(touched)}".rstrip())
+        lines.append(f"{text:<90}{'' if again else '; '.join(touched)}".rstrip())
     return "\n".join(lines)
 
 
