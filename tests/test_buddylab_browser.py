@@ -55,7 +55,8 @@ def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
     panel.get_by_role("button", name="Next real page").click()
     expect(
         line,
-        r"json/decoder.py, page 2 \(source text\): compressed to 1,182 bytes, with zswap's 8 bytes 1,190; alloc .* p0 FIRST",
+        r"json/decoder.py, page 2 \(source text\): compressed to 1,182 bytes, with zswap's 8 bytes 1,190; "
+        r"alloc .* p0 FIRST",
     )
     panel.get_by_role("button", name="Reclaim").click()
     expect(line, r"reclaim 8 retries: OK; 1 offered, 1 evicted, 1 page given back")

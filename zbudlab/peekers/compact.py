@@ -80,14 +80,9 @@ def lock_held(p: Record) -> bool:
     return bool(p.facts.get("lru_lock"))
 
 
-def _lru_lock(visit: Visit) -> int:
-    return visit.machine.zone_at(visit.machine.walked) + LRU_LOCK
-
-
 def take_lru_lock(p: Record) -> None:
-    visit = p.machine.visit
-    if visit is not None and not lock_held(p):
-        visit.machine.spin_lock(_lru_lock(visit))
+    if not lock_held(p):
+        p.machine.spin_lock(p.machine.zone_at(p.machine.walked) + LRU_LOCK)
         p.facts["lru_lock"] = True
 
 
@@ -167,7 +162,7 @@ def migrate_scanner(name: str, before: int) -> Peeker:
             PageSwapBacked(Record(m, node - LRU))
             node = m.read(node)
         if visit.facts.get("lru_lock"):
-            m.spin_unlock(_lru_lock(visit))
+            m.spin_unlock(m.zone_at(m.walked) + LRU_LOCK)
         return Conclude(pfn - visit.pfn, conclusion.words)
 
     trigger = "a high-order allocation fails; something is written to /proc/sys/vm/compact_memory"

@@ -72,9 +72,11 @@ class Image:
             self.machine.write(int(address, 16), int(word, 16))
         records = {int(pfn, 16): bytes.fromhex(record) for pfn, record in row["rec"].items()}
         self._put(records)
-        yield
-        self._put(dict.fromkeys(records, DEFAULT_RECORD))
-        self.machine.undo(mark)
+        try:
+            yield
+        finally:
+            self.machine.undo(mark)
+            self._put(dict.fromkeys(records, DEFAULT_RECORD))
 
     def _put(self, records: Mapping[int, bytes]) -> None:
         for pfn, record in records.items():
@@ -83,31 +85,35 @@ class Image:
     @contextmanager
     def scene(self, peeker: str, pfn: int, listed: Mapping[str, str]) -> Iterator[None]:
         """What is different for some of the readers, with a row in the image; `listed` are the row's records."""
+        part = range(pfn, pfn)
         if peeker.startswith("has_unmovable"):
-            with self._unmovable_block(pfn, listed):
-                yield
+            part = range(pfn - pfn % PAGEBLOCK, pfn - pfn % PAGEBLOCK + PAGEBLOCK)
         elif peeker == "isolate_migratepages_locked":
-            before = self.memmap.page(pfn - 1)
-            saved, before.raw = before.raw, bytes(RECORD)
-            for name, value in LRU_PAGE.items():
-                before[name] = value
+            part = range(pfn - 1, pfn)
+        where = slice(RECORD * (part.start - PFNS.start), RECORD * (part.stop - PFNS.start))
+        saved = bytes(self.memmap.raw[where])
+        try:
+            if len(part) == 1:
+                self._lru_page(part[0])
+            elif part:
+                self._unmovable_block(part, where, listed)
             yield
-            before.raw = saved
-        else:
-            yield
+        finally:
+            self.memmap.raw[where] = saved
+            self.machine.migratetype = MOVABLE
 
-    @contextmanager
-    def _unmovable_block(self, pfn: int, listed: Mapping[str, str]) -> Iterator[None]:
-        """The page's block is UNMOVABLE, and those of its pages that the row does not list are free: _count 0."""
-        first = pfn - pfn % PAGEBLOCK
-        part = slice(RECORD * (first - PFNS.start), RECORD * (first + PAGEBLOCK - PFNS.start))
-        saved = bytes(self.memmap.raw[part])
+    def _lru_page(self, pfn: int) -> None:
+        """A page that the migrate scanner can take, for which it takes the LRU lock."""
+        p = self.memmap.page(pfn)
+        p.raw = bytes(RECORD)
+        for name, value in LRU_PAGE.items():
+            p[name] = value
+
+    def _unmovable_block(self, block: range, where: slice, listed: Mapping[str, str]) -> None:
+        """A block of type UNMOVABLE, of which those pages are free, by _count 0, that the row does not list."""
         free = bytearray(DEFAULT_RECORD)
         free[COUNT] = bytes(4)
-        self.memmap.raw[part] = free * PAGEBLOCK
-        records = {int(p, 16): bytes.fromhex(record) for p, record in listed.items()}
-        self._put({p: record for p, record in records.items() if p // PAGEBLOCK == pfn // PAGEBLOCK})
+        self.memmap.raw[where] = free * PAGEBLOCK
+        records = {int(pfn, 16): bytes.fromhex(record) for pfn, record in listed.items()}
+        self._put({pfn: record for pfn, record in records.items() if pfn in block})
         self.machine.migratetype = UNMOVABLE
-        yield
-        self.machine.migratetype = MOVABLE
-        self.memmap.raw[part] = saved

@@ -135,9 +135,10 @@ class Machine:
             store(head + 8, head)
 
     def attend(self, visit: Visit | None) -> None:
-        """What is read, logged and kept in variables from now on belongs to this visit."""
+        """What is read, written, logged and kept in variables from now on belongs to this visit."""
         self.visit = visit
         self.seen: list[tuple[int, str, int]] = [] if visit is None else visit.seen
+        self.writes: list[tuple[int, int, int, int]] = [] if visit is None else visit.writes
         self.facts: dict[str, Any] = {} if visit is None else visit.facts
 
     @property
@@ -171,10 +172,12 @@ class Machine:
         """Put a number there, and remember what was there."""
         address &= M64
         try:
-            self.log.append((address, size, self.memmap.load(address, size), value))
+            done = (address, size, self.memmap.load(address, size), value)
             self.memmap.store(address, value, size)
         except KernelOops:
             raise KernelOops(address, "write") from None
+        self.log.append(done)
+        self.writes.append(done)
 
     def add(self, address: int, change: int) -> None:
         """Add to the 64-bit number there, in one instruction."""

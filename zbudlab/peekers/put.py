@@ -6,12 +6,12 @@ from ..struct_page import PageActive, PageHead, PageLRU, PageSlab, PageTail, Pag
 from .machine import LRU_LOCK, Stuck
 from .record import M64, Record
 from .refs import (
-    _to_be_written,
     compound_lock,
     compound_order,
     compound_unlock,
     get_page_unless_zero,
     put_page_testzero,
+    to_be_written,
     unset_flag,
 )
 from .zone import LRU, free_hot_cold_page, free_pages_ok
@@ -36,7 +36,7 @@ def _put_tail(p: Record) -> None:
     if not of_slab:
         compound_lock(head)
     put_page_testzero(head)  # the one taken a moment ago, to hold the head meanwhile
-    p["_mapcount"] = _to_be_written(p, "_mapcount") - 1
+    p["_mapcount"] = to_be_written(p, "_mapcount") - 1
     if not of_slab:
         compound_unlock(head)
     if put_page_testzero(head):

@@ -14,7 +14,7 @@ from .record import Record
 # ---------------------------------------------------------------------- flags
 
 
-def _to_be_written(p: Record, field: str) -> int:
+def to_be_written(p: Record, field: str) -> int:
     """A field that one instruction reads and writes: where nothing is, the fault is that of a write."""
     try:
         return p[field]
@@ -25,25 +25,25 @@ def _to_be_written(p: Record, field: str) -> int:
 def set_flag(p: Record, name: str) -> None:
     """Set a flag, atomically (mirrors SetPage...: on one byte)."""
     byte, bit = divmod(PG[name], 8)
-    p.machine.write(p.address + byte, _to_be_written(p, "flags") >> 8 * byte & 0xFF | 1 << bit, 1)
+    p.machine.write(p.address + byte, to_be_written(p, "flags") >> 8 * byte & 0xFF | 1 << bit, 1)
 
 
 def clear_flag(p: Record, name: str) -> None:
     """Clear a flag, atomically (mirrors ClearPage...: on one byte)."""
     byte, bit = divmod(PG[name], 8)
-    p.machine.write(p.address + byte, _to_be_written(p, "flags") >> 8 * byte & 0xFF & ~(1 << bit), 1)
+    p.machine.write(p.address + byte, to_be_written(p, "flags") >> 8 * byte & 0xFF & ~(1 << bit), 1)
 
 
 def test_and_set_flag(p: Record, name: str) -> bool:
     """Set a flag, atomically; whether it was set before (mirrors TestSetPage...: on four bytes)."""
-    low = _to_be_written(p, "flags") & 0xFFFF_FFFF
+    low = to_be_written(p, "flags") & 0xFFFF_FFFF
     p.machine.write(p.address, low | 1 << PG[name], 4)
     return bool(low >> PG[name] & 1)
 
 
 def test_and_clear_flag(p: Record, name: str) -> bool:
     """Clear a flag, atomically; whether it was set before (mirrors TestClearPage...: on four bytes)."""
-    low = _to_be_written(p, "flags") & 0xFFFF_FFFF
+    low = to_be_written(p, "flags") & 0xFFFF_FFFF
     p.machine.write(p.address, low & ~(1 << PG[name]), 4)
     return bool(low >> PG[name] & 1)
 
@@ -108,7 +108,7 @@ def get_page_unless_zero(p: Record) -> bool:
 
 def put_page_testzero(p: Record) -> bool:
     """Drop a reference; whether it was the last."""
-    count = s32(_to_be_written(p, "_count") - 1)
+    count = s32(to_be_written(p, "_count") - 1)
     p["_count"] = count
     return bool(count == 0)
 
@@ -116,16 +116,16 @@ def put_page_testzero(p: Record) -> bool:
 def get_page(p: Record) -> None:
     """Take one more reference: through a tail, on the head, and on the tail's own _mapcount."""
     if not PageTail(p):
-        p["_count"] = _to_be_written(p, "_count") + 1
+        p["_count"] = to_be_written(p, "_count") + 1
         return
     head = p.head()
     if head == p or not get_page_unless_zero(head):
-        p["_count"] = _to_be_written(p, "_count") + 1
+        p["_count"] = to_be_written(p, "_count") + 1
         return
     of_slab = PageSlab(head)  # a slab's pages are never split, and its flags are changed without care
     if not of_slab:
         compound_lock(head)
-    p["_mapcount"] = _to_be_written(p, "_mapcount") + 1
+    p["_mapcount"] = to_be_written(p, "_mapcount") + 1
     if not of_slab:
         compound_unlock(head)
 

@@ -156,7 +156,12 @@ def makedumpfile(level: int) -> Peeker:
     table: list[Item] = []
     if level & FREE:
         left_out = [Do("so many pages are left out: 1 << private", _how_many), Conclude(FREE, "free pages")]
-        sized = Ask("is 1 << private a negative int?", lambda p: p["private"] & 31 == 31, yes=Conclude(0), no=left_out)
+        sized = Ask(
+            "is 1 << private a negative int?",
+            lambda p: p["private"] & 31 == 31,
+            yes=Conclude(0, "none, then"),
+            no=left_out,
+        )
         buddy = Ask("the first page of a free block: is _mapcount -128?", PageBuddy, yes=sized)
         table.append(Ask("a slab page?", PageSlab, no=buddy))
     if level & CACHE:

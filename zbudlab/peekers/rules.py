@@ -182,13 +182,13 @@ class Visit:
         self.stuck: Stuck | None = None
         self.told: list[Told] = []
         self.seen: list[tuple[int, str, int]] = []
+        self.writes: list[tuple[int, int, int, int]] = []
         self.messages: list[str] = []
         self.events: list[tuple[Any, ...]] = []
         self.facts: dict[str, Any] = {}  # what the functions keep in variables
         self.bad = 0  # "Bad page state" reports
         self.depth = 0
         self._begin = machine.mark()
-        self._end = len(machine.log)
 
     def __iter__(self) -> Iterator[Moment]:
         """Take the steps one by one, pausing before each."""
@@ -209,28 +209,25 @@ class Visit:
             self.beyond = beyond.call
         finally:
             machine.attend(None)
-            self._end = len(machine.log)
 
     def begin(self, item: Item, depth: int) -> Told:
-        told = Told(item, depth, (len(self.seen), len(self.machine.log), len(self.messages)))
+        """Something is about to happen."""
+        told = Told(item, depth, (len(self.seen), len(self.writes), len(self.messages)))
         self.told.append(told)
         self.depth = depth
         return told
 
     def end(self, told: Told, answer: Any = None) -> None:
+        """It has happened."""
         told.answer, told.done = answer, True
-        told.to = (len(self.seen), len(self.machine.log), len(self.messages))
-
-    @property
-    def writes(self) -> list[tuple[int, int, int, int]]:
-        return self.machine.log[self._begin[0] : self._end]
+        told.to = (len(self.seen), len(self.writes), len(self.messages))
 
     @property
     def returned(self) -> bool:
         return self.oops is None and self.stuck is None and not self.beyond
 
     def undo(self) -> None:
-        """Take back everything that was written since the visit began."""
+        """Take back all that this machine's visits have written since this one began (not what its allocator did)."""
         self.machine.undo(self._begin)
 
     def __str__(self) -> str:

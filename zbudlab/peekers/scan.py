@@ -210,19 +210,13 @@ class Records:
         self._head: Records | None = None
 
     def __getitem__(self, name: str) -> Column:
-        column = self._columns.get(name)
-        if column is None:
-            column = self._columns[name] = self._column(name)
-        return column
-
-    def _column(self, name: str) -> Column:
-        """A field of all records, in a copy that lies close together, so that asking again is fast."""
-        if self._addresses is not None:
-            return self._fetch(
-                self.block.whole.records[name], RECORD, self._addresses, lambda a: Record(self.machine, a)[name]
-            )
-        column = self.block.columns[name]
-        return column.copy() if self.where is None else column[self.where]
+        if self._addresses is not None:  # not kept: who is undecided changes
+            column = self.block.whole.records[name]
+            return self._fetch(column, RECORD, self._addresses, lambda a: Record(self.machine, a)[name])
+        if name not in self._columns:  # kept in a copy that lies close together, so that asking again is fast
+            column = self.block.columns[name]
+            self._columns[name] = column.copy() if self.where is None else column[self.where]
+        return self._columns[name]
 
     def word(self, addresses: Column) -> Column:
         """The 64-bit words at many addresses."""

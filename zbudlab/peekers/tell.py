@@ -71,9 +71,11 @@ def _line(visit: Visit, told: list[Told], i: int, known: dict[tuple[int, str], i
         line += "  -- and did not come back"
     elif item.yes or item.no:
         line += "  yes" if this.answer else "  no"
-    told_within = this.done and i + 1 < len(told) and told[i + 1].from_ < this.to and told[i + 1].depth > this.depth
-    details = [] if told_within else _reads(visit, this, known) + _writes(visit, this)
-    details += [f'logged "{text}"' for text in visit.messages[this.from_[2] : this.to[2]] if not told_within]
+    after = told[i + 1] if i + 1 < len(told) else None
+    if after is not None and after.depth > this.depth and not (this.done and after.from_ >= this.to):
+        return line  # what was done within follows
+    details = _reads(visit, this, known) + _writes(visit, this)
+    details += [f'logged "{text}"' for text in visit.messages[this.from_[2] : this.to[2]]]
     return line + (f"  ({'; '.join(details)})" if details else "")
 
 
@@ -89,7 +91,7 @@ def _reads(visit: Visit, told: Told, known: dict[tuple[int, str], int]) -> list[
 
 def _writes(visit: Visit, told: Told) -> list[str]:
     """What a step wrote into records."""
-    writes = visit.machine.log[told.from_[1] : told.to[1] if told.done else visit._end]
+    writes = visit.writes[told.from_[1] : told.to[1] if told.done else None]
     return [text for write in writes if (text := written(visit.page, *write))]
 
 
@@ -200,7 +202,9 @@ def describe(peeker: Peeker) -> str:
         "",
     ]
     for depth, after, item, reads, writes, again in outline(peeker):
-        text = "  " * depth + (f"{after}: " if after else "") + _in_words(peeker, item) + (" (as above)" if again else "")
+        text = (
+            "  " * depth + (f"{after}: " if after else "") + _in_words(peeker, item) + (" (as above)" if again else "")
+        )
         touched = [f"reads {', '.join(reads)}"] * bool(reads) + [f"writes {', '.join(writes)}"] * bool(writes)
         lines.append(f"{text:<90}{'' if again else '; '.join(touched)}".rstrip())
     return "\n".join(lines)
@@ -232,7 +236,7 @@ def touches(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
         with suppress(KernelOops, Stuck, Beyond):
             step.test(visit.page)
         machine.attend(None)
-        changed = [address for address, _, before, after in machine.log if before != after]
+        changed = [address for address, _, before, after in visit.writes if before != after]
         visit.undo()
         head = visit.page.head().address
         reads |= dict.fromkeys(_relative(visit.page, head, address, name) for address, name, _ in visit.seen)
