@@ -218,7 +218,7 @@ G25 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | mappi
 G26 | -127 | 1 | 0x0 | 0xffffffffffffff82 | non LRU | -5+1 | 1 | 0xffffea000048e6c0 | nonshared | 0 | - | maps+mapping | y
 G27 | -127 | 1 | 0x0 | 0xffffffffffffff82 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | maps | y
 G28 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | clean | y
-"""
+"""  # noqa: E501
 
 A = 0x12345  # the page that a record is put on
 
