@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from zbudlab.memmap import KernelOops, Memmap
 from zbudlab.page_alloc import Arena, KernelPages
 from zbudlab.peekers import (
+    BLOBS,
     PEEKERS,
     Adds,
     Conclude,
@@ -45,7 +46,7 @@ from zbudlab.peekers.rules import Item, Step
 from zbudlab.peekers.tell import outline, story
 from zbudlab.peekers.vectors import check_vectors, compare, histories, is_vector, options, read_vectors
 from zbudlab.rows import RecordingError
-from zbudlab.struct_page import PG, RECORD, STRUCT_PAGE, ZONE_NORMAL, PageSlab, page_count, page_mapcount
+from zbudlab.struct_page import CHECK_AT_FREE, PG, RECORD, STRUCT_PAGE, ZONE_NORMAL, PageSlab, page_count, page_mapcount
 from zbudlab.zbud import ZbudPool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,7 +126,7 @@ def test_how_writes_were_cut_does_not_matter_but_their_order_does() -> None:
     assert histories([[28, 4, "0x1"], [28, 4, "0x0"]], record) != histories([], record)
 
 
-# ---------------------------------------------------------------------- 28 records byte by byte (source: PEEKERS_READ)
+# ---------------------------------------------------------------------- 28 records byte by byte
 
 RECORDS = {  # bytes in memory order
     "G01": "00000000000000010000000000000000020000000000000080ffffff00000000"  # free buddy head, order 3
@@ -187,38 +188,38 @@ RECORDS = {  # bytes in memory order
 }
 
 # What each reader makes of it: _mapcount | _count | kpageflags | kpagecount | memory_failure | soft_offline, and what
-# it leaves in _count | has_unmovable counts | migrate scanner (an address: it looks there) | show_mem | makedumpfile
-# -d 31 | crash | the checks on freeing, but for _count | Jennings's predicate
+# it leaves in _count | has_unmovable counts | migrate scanner (an address: it looks there) | show_mem (res: reserved,
+# one: non-shared) | makedumpfile -d 31 | crash | the checks on freeing, but for _count | Jennings's predicate
 GOLDEN = """
 G01 | -128 | 0 | 0x400 | 0xffffffffffffff81 | free buddy | 0 | 0 | skip | - | 16 | - | n/a | n
 G02 | -1 | 0 | 0x0 | 0x0 | free buddy | 0 | 0 | skip | - | 0 | - | n/a | n
 G03 | -1 | 0 | 0x0 | 0x0 | high order kernel | -5 | 0 | skip | - | 0 | - | n/a | n
-G04 | -1 | 1 | 0x100000000 | 0x0 | non LRU | -5+1 | 1 | skip | reserved | 0 | reserved | flags | y
-G05 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | clean | y
-G06 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | clean | y
-G07 | 1376259 | 1 | 0x80 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | slab | maps+flags | n
-G08 | -2146107371 | 1 | 0x80 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | slab | maps+flags | n
-G09 | 0 | 1 | 0x586c | 0x1 | LRU rows | moved | 0 | isolate | nonshared | 8 | - | maps+flags | n
-G10 | -1 | 1 | 0x40000002c | 0x0 | LRU rows | moved | 0 | isolate | nonshared | 2 | - | mapping+flags | y
+G04 | -1 | 1 | 0x100000000 | 0x0 | non LRU | -5+1 | 1 | skip | res | 0 | res | flags | y
+G05 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | one | 0 | - | clean | y
+G06 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | one | 0 | - | clean | y
+G07 | 1376259 | 1 | 0x80 | 0x0 | non LRU | -5+1 | 1 | skip | one | 0 | slab | maps+flags | n
+G08 | -2146107371 | 1 | 0x80 | 0x0 | non LRU | -5+1 | 1 | skip | one | 0 | slab | maps+flags | n
+G09 | 0 | 1 | 0x586c | 0x1 | LRU rows | moved | 0 | isolate | one | 8 | - | maps+flags | n
+G10 | -1 | 1 | 0x40000002c | 0x0 | LRU rows | moved | 0 | isolate | one | 2 | - | mapping+flags | y
 G11 | 1 | 3 | 0x40000083c | 0x2 | LRU rows | moved | 0 | isolate | shared+2 | 2 | shared | maps+mapping+flags | n
-G12 | 0 | 1 | 0x29808 | 0x1 | huge row | moved | 1 | skip | nonshared | 8 | - | maps | n
-G13 | 0 | 1 | 0x40d86c | 0x1 | LRU rows | moved | 0 | huge | nonshared | 8 | - | maps+flags | n
+G12 | 0 | 1 | 0x29808 | 0x1 | huge row | moved | 1 | skip | one | 8 | - | maps | n
+G13 | 0 | 1 | 0x40d86c | 0x1 | LRU rows | moved | 0 | huge | one | 8 | - | maps+flags | n
 G14 | 455883784 | -30720 | 0x1800 | 0x1b2c3c09 | non LRU | -5+1 | 1 | skip | - | 8 | - | maps | n
 G15 | 4772176 | -5632 | 0x800 | 0x48d151 | non LRU | -5+1 | 1 | skip | - | 0 | - | maps+mapping | n
 G16 | 455882952 | -30720 | 0x800 | 0x1b2c38c9 | non LRU | -5+1 | 1 | skip | - | 0 | - | maps+mapping | n
 G17 | 455882968 | -30720 | 0x201800 | 0x1b2c38d9 | non LRU | -5+1 | 1 | skip | - | 8 | - | maps | n
 G18 | 2097664 | -559087616 | 0x1a00 | 0x200201 | non LRU | -5+1 | 1 | skip | - | 8 | - | maps | n
-G19 | 1245193 | 1 | 0x800 | 0x13000a | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | maps+mapping | n
-G20 | 1966092 | 1 | 0x800 | 0x1e000d | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | maps+mapping | n
-G21 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | 0xffffea000048e6c0 | nonshared | 0 | - | mapping | y
-G22 | 1245193 | 1 | 0x100000800 | 0x13000a | non LRU | -5+1 | 1 | skip | reserved | 0 | reserved | maps+mapping+flags | n
-G23 | 1245193 | 1 | 0x80 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | slab | maps+mapping+flags | n
-G24 | 1245193 | 1 | 0x800 | 0x13000a | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | maps+mapping | n
-G25 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | mapping | y
-G26 | -127 | 1 | 0x0 | 0xffffffffffffff82 | non LRU | -5+1 | 1 | 0xffffea000048e6c0 | nonshared | 0 | - | maps+mapping | y
-G27 | -127 | 1 | 0x0 | 0xffffffffffffff82 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | maps | y
-G28 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | nonshared | 0 | - | clean | y
-"""  # noqa: E501
+G19 | 1245193 | 1 | 0x800 | 0x13000a | non LRU | -5+1 | 1 | skip | one | 0 | - | maps+mapping | n
+G20 | 1966092 | 1 | 0x800 | 0x1e000d | non LRU | -5+1 | 1 | skip | one | 0 | - | maps+mapping | n
+G21 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | 0xffffea000048e6c0 | one | 0 | - | mapping | y
+G22 | 1245193 | 1 | 0x100000800 | 0x13000a | non LRU | -5+1 | 1 | skip | res | 0 | res | maps+mapping+flags | n
+G23 | 1245193 | 1 | 0x80 | 0x0 | non LRU | -5+1 | 1 | skip | one | 0 | slab | maps+mapping+flags | n
+G24 | 1245193 | 1 | 0x800 | 0x13000a | non LRU | -5+1 | 1 | skip | one | 0 | - | maps+mapping | n
+G25 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | one | 0 | - | mapping | y
+G26 | -127 | 1 | 0x0 | 0xffffffffffffff82 | non LRU | -5+1 | 1 | 0xffffea000048e6c0 | one | 0 | - | maps+mapping | y
+G27 | -127 | 1 | 0x0 | 0xffffffffffffff82 | non LRU | -5+1 | 1 | skip | one | 0 | - | maps | y
+G28 | -1 | 1 | 0x0 | 0x0 | non LRU | -5+1 | 1 | skip | one | 0 | - | clean | y
+"""
 
 A = 0x12345  # the page that a record is put on
 
@@ -258,9 +259,9 @@ def test_golden_reports(line: str) -> None:
         visit.undo()
     assert (value["kpageflags"], value["kpagecount"]) == (int(flags, 16), int(maps, 16))
     reserved, shared, single = show_mem_counts(value["show_mem"])
-    assert {"reserved": reserved, "nonshared": single, "-": not value["show_mem"], f"shared+{shared}": shared}[show]
+    assert {"res": reserved, "one": single, "-": not value["show_mem"], f"shared+{shared}": shared}[show]
     assert value["dump31"] == int(dump)
-    assert crash == {0: "-", report.SLABS: "slab", report.RESERVED: "reserved", report.SHARED: "shared"}[value["crash"]]
+    assert crash == {0: "-", report.SLABS: "slab", report.RESERVED: "res", report.SHARED: "shared"}[value["crash"]]
     jennings = not PageSlab(p) and page_count(p) > 0 and page_mapcount(p) <= 0
     assert jennings == (predicate == "y")
 
@@ -699,6 +700,12 @@ def test_tables_describe_themselves() -> None:
         assert peeker.describe().count("\n") >= len(peeker.table)
 
 
+def test_every_reader_says_where_it_is_written() -> None:
+    assert {peeker.file for peeker in PEEKERS.values()} == set(BLOBS)
+    for name, peeker in PEEKERS.items():
+        assert peeker.name == name and peeker.function and peeker.trigger and peeker.kernel.startswith("3.10")
+
+
 def test_what_a_story_reads_the_kernel_read_too() -> None:
     """The recordings list the fields of the page that the compiled code touched; ours are among them."""
     letters = dict(zip("FMImcnpvx", STRUCT_PAGE_ROWS, strict=True))
@@ -909,8 +916,8 @@ def test_the_order_of_questions_matters(name: str, words: str) -> None:
 
 # A number that is off: module, name, what it becomes, and a reader that must notice.
 NUMBERS: list[tuple[Any, str, Any, str]] = [
-    (check_module, "CHECK_AT_FREE", check_module.CHECK_AT_FREE & ~(1 << PG["reserved"]), "free_pages_check"),
-    (check_module, "CHECK_AT_FREE", check_module.CHECK_AT_FREE | 1 << PG["reclaim"], "free_pages_check"),
+    (check_module, "CHECK_AT_FREE", CHECK_AT_FREE & ~(1 << PG["reserved"]), "free_pages_check"),
+    (check_module, "CHECK_AT_FREE", CHECK_AT_FREE | 1 << PG["reclaim"], "free_pages_check"),
     (compact, "AS_FLAGS", 112, "balloon_movable"),
     (compact, "AS_BALLOON_MAP", 28, "balloon_movable"),
     (compact, "PRIVATE_DATA", 152, "isolate_migratepages_locked"),

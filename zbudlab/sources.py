@@ -70,6 +70,10 @@ SOURCES = {
         "what the page allocator leaves in a page it hands out, keeps and takes back",
         "mm/page_alloc.c, Linux 3.10, git blob 2ee0fd313f03 (run in user space for the recordings)",
     ),
+    "PEEKERS": Source(
+        "what the readers of the memmap do, step by step",
+        "the files named in zbudlab.peekers.BLOBS by git blob id, Linux 3.10.17; makedumpfile 1.5.4",
+    ),
     "RECORDINGS": Source(
         "recordings of the original C allocators, compiled unchanged and run in user space",
         "tests/data; the blob ids above are those of the files that were compiled",

@@ -159,42 +159,44 @@ def move_to_isolate(p: Record) -> None:
     move_freepages(p.machine.zone(p), p, last, ISOLATE)
 
 
-def test_isolated(name: str, skip_hwpoisoned: bool) -> Peeker:
-    """Is a page of an isolated block out of everybody's reach?  The table says how many pages are passed, 0 for no."""
+def isolated_page(skip_hwpoisoned: bool) -> tuple[Item, ...]:
+    """How many pages are out of everybody's reach, from this one on; 0 for none."""
+    other_type = "does its index name a migrate type other than ISOLATE?"
     poisoned = Ask("poisoned?", PageHWPoison, yes=Conclude(1, "passed"))
-    table = (
+    return (
         Ask(
             "the first page of a free block?",
             PageBuddy,
             yes=[
-                Ask(
-                    "does its index name a migrate type other than ISOLATE?",
-                    not_isolate,
-                    yes=Do("move it", move_to_isolate),
-                ),
+                Ask(other_type, not_isolate, yes=Do("move it", move_to_isolate)),
                 Conclude(lambda p: shift(p["private"]), "passed, with its whole block"),
             ],
         ),
         Ask(
             "is _count, the head's, 0?",
             lambda p: page_count(p) == 0,
-            yes=Ask("does its index name a migrate type other than ISOLATE?", not_isolate, no=Conclude(1, "passed")),
+            yes=Ask(other_type, not_isolate, no=Conclude(1, "passed")),
         ),
         *([poisoned] if skip_hwpoisoned else []),
         Conclude(0, "somebody has it"),
     )
 
-    def plan(visit: Visit) -> Steps:
-        pfn = visit.pfn
-        while pfn <= visit.pfn:
-            conclusion = yield from run(visit.peeker.table, visit.page.at(pfn), visit)
-            if not conclusion.value:
-                return conclusion
-            pfn = pfn + conclusion.value & M64  # unsigned, as in the kernel
-        return Conclude(1, conclusion.words)
 
+def test_pages_isolated(visit: Visit) -> Steps:
+    """Whether all pages of the range are; it is a range of one page."""
+    pfn = visit.pfn
+    while pfn <= visit.pfn:
+        conclusion = yield from run(visit.peeker.table, visit.page.at(pfn), visit)
+        if not conclusion.value:
+            return conclusion
+        pfn = pfn + conclusion.value & M64  # unsigned, as in the kernel
+    return Conclude(1, conclusion.words)
+
+
+def isolated(name: str, skip_hwpoisoned: bool) -> Peeker:
     function, file = "__test_page_isolated_in_pageblock", "mm/page_isolation.c"
-    return Peeker(name, function, file, "memory was offlined; is every page of it isolated?", table, plan=plan)
+    trigger, table = "memory was offlined; is every page of it isolated?", isolated_page(skip_hwpoisoned)
+    return Peeker(name, function, file, trigger, table, plan=test_pages_isolated)
 
 
 # ---------------------------------------------------------------------- is it RAM?  is it anything?
@@ -234,8 +236,8 @@ PEEKERS = (
         yes_or_no("on the LRU?", PageLRU, "to be moved", "nothing to move"),
         scans="int8",
     ),
-    test_isolated("test_isolated", False),
-    test_isolated("test_isolated_skip", True),
+    isolated("test_isolated", False),
+    isolated("test_isolated_skip", True),
     Peeker(
         "saveable_page",
         "saveable_page",

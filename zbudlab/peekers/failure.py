@@ -70,6 +70,7 @@ LOCK = Do("lock the head: take PG_locked", of_head(lock_page), sleeps=True)
 PUT, PUT_HEAD = Do("drop the reference", put_page), Do("drop the reference on the head", of_head(put_page))
 UNCOUNT = Do("take it off the number of poisoned pages", uncount_poisoned)
 POISON_HEAD = "set PG_hwpoison on the head; was it set before?"
+POISON_ALL = Do("set PG_hwpoison on all sub-pages", of_head(set_page_hwpoison_huge_page))
 
 
 # ---------------------------------------------------------------------- the questions
@@ -114,7 +115,7 @@ FREE_HUGE_PAGE = [
         lambda p: p != p.hpage,
         yes=Do(POISON_HEAD, of_head(set_hwpoison), yes=[UNCOUNT, Conclude(0, "another sub-page was first")]),
     ),
-    Do("set PG_hwpoison on all sub-pages", of_head(set_page_hwpoison_huge_page)),
+    POISON_ALL,
     Do(
         "take it off hugetlb's list of free pages",
         of_head(dequeue_hwpoisoned_huge_page),
@@ -144,6 +145,11 @@ NOT_ON_THE_LRU = [
     Conclude(BUSY, "non LRU page, ignored; PG_hwpoison stays"),
 ]
 
+MUST_BE_ON_THE_LRU = [
+    Ask("on the LRU?", PageLRU, no=shake_page(access=False)),
+    Ask("on the LRU?", PageLRU, no=NOT_ON_THE_LRU),
+]
+
 ANOTHER_WAS_FIRST = [
     Says(result("hugepage already hardware poisoned", "Ignored")),
     UNLOCK,
@@ -169,23 +175,12 @@ def memory_failure(*take_reference: Item) -> tuple[Item, ...]:
         ),
         Do("count it as poisoned", count_poisoned),
         *take_reference,
-        Ask(
-            "a page of hugetlb, or a tail?",
-            huge_or_tail,
-            no=[
-                Ask("on the LRU?", PageLRU, no=shake_page(access=False)),
-                Ask("on the LRU?", PageLRU, no=NOT_ON_THE_LRU),
-            ],
-        ),
+        Ask("a page of hugetlb, or a tail?", huge_or_tail, no=MUST_BE_ON_THE_LRU),
         LOCK,
         Do("remember its flags", remember_flags),
         Ask("is it still poisoned?", PageHWPoison, no=JUST_UNPOISONED),
         Ask("a tail of hugetlb?", huge_tail, yes=Do(POISON_HEAD, of_head(set_hwpoison), yes=ANOTHER_WAS_FIRST)),
-        Ask(
-            "a page of hugetlb?",
-            PageHuge,
-            yes=Do("set PG_hwpoison on all sub-pages", of_head(set_page_hwpoison_huge_page)),
-        ),
+        Ask("a page of hugetlb?", PageHuge, yes=POISON_ALL),
         Do("wait until it has been written back", wait_on_page_writeback, sleeps=True),
         USER_MAPPINGS,
         Ask("on the LRU, but in no cache any more?", truncated, yes=ALREADY_TRUNCATED),

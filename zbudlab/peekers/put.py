@@ -78,32 +78,32 @@ def take_off_lru(p: Record) -> None:
 # ---------------------------------------------------------------------- hugetlb, with one size of huge pages, none free
 
 HUGE_ORDER = 9
-HUGEPAGE_FREELISTS = 0x58  # struct hstate: the list of free huge pages of each node
-HSTATE_LIST = 0xFFFFFFFF81F00000  # where that list lies: in kernel data, outside of the model's memory
+HUGEPAGE_FREELISTS, SURPLUS_OF_NODE = 0x58, 0x658  # struct hstate: for each node, a list of free pages, and a number
+HSTATE_LIST = 0xFFFFFFFF81F00000  # where such a list lies: in kernel data, outside of the model's memory
 
 
-def hstate_list(p: Record) -> int:
-    """The list for free huge pages of this size.  For a size that hugetlb does not know, hstate is NULL."""
-    node = p["flags"] >> 58
-    if 4096 << (compound_order(p) & 63) & M64 == 4096 << HUGE_ORDER:
-        return HSTATE_LIST
-    p.machine.read(HUGEPAGE_FREELISTS + 16 * node)
-    return 0
+def page_hstate(p: Record) -> bool:
+    """Whether hugetlb has pages of this size.  Where it has not, the kernel goes on with a NULL pointer."""
+    return 4096 << (compound_order(p) & 63) & M64 == 4096 << HUGE_ORDER
 
 
 def dequeue_hwpoisoned_huge_page(p: Record) -> bool:
     """Take a huge page off the list of free ones, if it is on it.  It never is."""
-    hstate_list(p)
+    known, node = page_hstate(p), p["flags"] >> 58
+    if not known:
+        p.machine.read(HUGEPAGE_FREELISTS + 16 * node)
     return False
 
 
 def free_huge_page(p: Record) -> None:
     """Give a huge page back to hugetlb."""
+    known, node = page_hstate(p), p["flags"] >> 58
     p["private"] = 0
     p["mapping"] = 0
     if p.head()["_count"] or page_mapcount(p):
         raise Stuck("BUG")
-    head = hstate_list(p)
+    if not known:
+        p.machine.read(SURPLUS_OF_NODE + 4 * node, 4)
     p.machine.unlink(p.address + LRU)
-    p["lru.next"] = head
-    p["lru.prev"] = head
+    p["lru.next"] = HSTATE_LIST
+    p["lru.prev"] = HSTATE_LIST

@@ -204,7 +204,7 @@ CRASH = Peeker(
         ),
         Conclude(lambda p: p.gathered, "the totals that it is part of"),
     ],
-    kernel="3.10, as crash 7 to 9 see it",
+    kernel="3.10, as crash sees it",
     scans="int8",
 )
 
