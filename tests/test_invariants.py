@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from zbudlab.memmap import KernelOops
+from zbudlab.dress import dress
+from zbudlab.memmap import KernelOops, Memmap
+from zbudlab.page_alloc import KernelPages, alloc_block
 from zbudlab.schemes import Scheme
 from zbudlab.struct_page import PG
 from zbudlab.zbud import ZbudPool
@@ -363,3 +365,38 @@ def test_the_lru_nodes_of_a_page_are_not_its_buddy_nodes(version: str) -> None:
     pool.memmap.list_add(pool.data.lru(1), gap(pool, 50))
     pool.memmap.list_add(pool.data.buddy(1), pool.lru)
     assert re.match(r"unbuddied\[1[34]\] holds .*, which is no page's buddy node", broken(pool))
+
+
+# ---------------------------------------------------------------------- the memmap
+
+
+def a_memmap() -> Memmap:
+    pages = KernelPages(Memmap(64))
+    for kind in ("anonymous", "slab", "page table"):
+        dress(pages.memmap, pages.alloc_page(), kind)
+    dress(pages.memmap, alloc_block(pages, 2), "compound slab", order=2)
+    return pages.memmap
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_sound_memmap(version: str) -> None:
+    a_memmap().check()
+    sound(version).memmap.check()
+
+
+def test_check_of_the_memmap_names_what_is_broken() -> None:
+    m = a_memmap()
+    m.owner[64] = "nobody"
+    with pytest.raises(AssertionError, match="nobody owns page 0x40, which is outside"):
+        m.check()
+    free, slab = (next(pfn for pfn in m.pfns if m.owner.get(pfn) == who) for who in (None, "slab"))
+    tail = next(pfn for pfn in m.pfns if m.page(pfn)["flags"] >> 15 & 1)
+    for pfn, field, value, said in (
+        (free, "_count", 1, "is free, yet its _count is 1"),
+        (slab, "_mapcount", -128, "slab owns page .*, yet it passes for a free block"),
+        (tail, "first_page", m.record(free), "is a tail of .*, which is no head"),
+    ):
+        m = a_memmap()
+        m.page(pfn)[field] = value
+        with pytest.raises(AssertionError, match=said):
+            m.check()

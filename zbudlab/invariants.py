@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .schemes import FLAGS
-from .struct_page import CHUNK, PAGE_SIZE
+from .struct_page import CHUNK, PAGE_SIZE, PageBuddy, PageHead, PageTail
 
 if TYPE_CHECKING:
     from .memmap import Memmap
@@ -62,6 +62,20 @@ def ring(memmap: Memmap, head: int, name: str) -> list[int]:
         entries.append(after)
         assert len(entries) <= len(memmap.pfns), f"{name} does not return to its head within {len(entries)} entries"
         entry = after
+
+
+def check_memmap(memmap: Memmap) -> None:
+    """Raises AssertionError naming the first broken invariant (or KernelOops, where a tail's head leads nowhere)."""
+    for pfn in memmap.owner:
+        assert pfn in memmap.pfns, f"{memmap.owner[pfn]} owns page {pfn:#x}, which is outside {memmap!r}"
+    for p in map(memmap.page, memmap.pfns):
+        who = memmap.owner.get(p.pfn)
+        if who is None:
+            assert p["_count"] == 0, f"page {p.pfn:#x} is free, yet its _count is {p['_count']}: {p.raw.hex()}"
+        else:
+            assert not PageBuddy(p), f"{who} owns page {p.pfn:#x}, yet it passes for a free block: {p.raw.hex()}"
+        if PageTail(p):
+            assert PageHead(p.head()), f"page {p.pfn:#x} is a tail of {p.head()!r}, which is no head: {p.raw.hex()}"
 
 
 def check_pool(pool: ZbudPool) -> None:

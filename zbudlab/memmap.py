@@ -264,6 +264,12 @@ class Memmap:
         if entry != head:
             raise RuntimeError(f"the list at {head:#x} does not return to its head within {most} entries")
 
+    def check(self) -> None:
+        """Hold the records to what is true of any memmap; AssertionError names the first that is broken."""
+        from .invariants import check_memmap
+
+        check_memmap(self)
+
     # ------------------------------------------------------------------ copies
 
     def save(self) -> Saved:
