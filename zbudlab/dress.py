@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from .memmap import VMEMMAP, Memmap
+from .schemes import SLAB_CACHE
 from .struct_page import LIST_POISON1, LIST_POISON2, PG, RECORD
 
 # Places that pointers of dressed pages lead to, unless others are given: an anon_vma, an inode's pages, a slab cache,
 # two neighbours on an LRU list, a user's page at that virtual page number.
-ANON_VMA, INODE_PAGES, SLAB_CACHE = 0xFFFF88001E000001, 0xFFFF88001E100150, 0xFFFF88001F000100
+ANON_VMA, INODE_PAGES = 0xFFFF88001E000001, 0xFFFF88001E100150
 LRU_NEXT, LRU_PREV = VMEMMAP + RECORD * 0x5555 + 32, VMEMMAP + RECORD * 0x6666 + 32
 PARTIAL_NEXT, PARTIAL_PREV = VMEMMAP + RECORD * 0x3333 + 32, VMEMMAP + RECORD * 0x4444 + 32
 FREE_HUGE_PAGE, FREE_COMPOUND_PAGE = 0xFFFFFFFF81160000, 0xFFFFFFFF81130000  # what frees a compound page, in page[1]

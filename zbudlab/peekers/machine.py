@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..dress import FREE_COMPOUND_PAGE, FREE_HUGE_PAGE
 from ..memmap import KernelOops, Memmap
 from ..page_alloc import KernelPages, PageAllocator
 from ..struct_page import LIST_POISON1, LIST_POISON2, RECORD, ZONES
@@ -66,7 +67,7 @@ class Machine:
     a walker of one zone.
     """
 
-    free_huge_page, free_compound_page = 0xFFFFFFFF81160000, 0xFFFFFFFF81130000  # destructors of compound pages
+    free_huge_page, free_compound_page = FREE_HUGE_PAGE, FREE_COMPOUND_PAGE  # destructors of compound pages
 
     def __init__(
         self,
