@@ -225,6 +225,14 @@ def test_stopped_early_it_says_so() -> None:
     assert answer.stopped and not answer.found
 
 
+def test_a_search_of_no_steps_is_no_certificate(capsys: pytest.CaptureFixture[str]) -> None:
+    for depth in (0, -1):
+        with pytest.raises(ValueError, match=f"a search of {depth} steps finds nothing; the least is 1"):
+            demonstrate("slab-flag", depth=depth)
+        assert main(["demonstrate", "slab-flag", "--depth", str(depth)]) == 2
+        assert capsys.readouterr().err == f"zbudlab: --depth {depth} is no search; the least is 1\n"
+
+
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(ValueError, match="unknown scheme 'nope'; known: overlay-v12, "):
         demonstrate("nope")

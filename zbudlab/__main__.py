@@ -65,6 +65,9 @@ def command_demonstrate(arguments: argparse.Namespace) -> int:
     from .schemes import SCHEMES
 
     known([arguments.scheme], SCHEMES, "scheme")
+    if arguments.depth < 1:
+        print(f"zbudlab: --depth {arguments.depth} is no search; the least is 1", file=sys.stderr)
+        return 2
     known([arguments.peeker] if arguments.peeker else [], READERS, "reader")
 
     def progress(answer: Answer) -> None:

@@ -278,7 +278,7 @@ def demonstrate(
     """Search for the shortest trace to one of the verdicts in `words`, by one reader or all, up to `depth` steps.
 
     With `others`, the readers also go to a page that is not zbud's: a slab page of two, head and tail.
-    Ctrl-C ends the search; the answer then says what was covered.  Raises ValueError for an unknown scheme or reader.
+    Ctrl-C ends the search; the answer then says what was covered.  Raises ValueError for an unknown scheme or reader, or no depth.
     """
     if isinstance(scheme, str):
         if scheme not in SCHEMES:
@@ -286,6 +286,8 @@ def demonstrate(
         scheme = SCHEMES[scheme]
     if peeker is not None and peeker not in READERS:
         raise ValueError(f"unknown reader {peeker!r}; known: {', '.join(READERS)}")
+    if depth < 1:
+        raise ValueError(f"a search of {depth} steps finds nothing; the least is 1")
     readers = (peeker,) if peeker else tuple(READERS)
     answer = Answer(scheme, readers, words, sizes, depth, races, others)
     start = time.monotonic()
