@@ -278,7 +278,8 @@ def demonstrate(
     """Search for the shortest trace to one of the verdicts in `words`, by one reader or all, up to `depth` steps.
 
     With `others`, the readers also go to a page that is not zbud's: a slab page of two, head and tail.
-    Ctrl-C ends the search; the answer then says what was covered.  Raises ValueError for an unknown scheme or reader, or no depth.
+    Ctrl-C ends the search; the answer then says what was covered.  Raises ValueError for an unknown scheme or reader,
+    and for a depth below 1.
     """
     if isinstance(scheme, str):
         if scheme not in SCHEMES:
