@@ -1,61 +1,19 @@
-"""The instruments: live pictures in a notebook.  The only module that imports ipywidgets or anywidget.
-
-State lives in the timeline and the model; a widget holds names and an index.  The live picture is the very SVG that is
-saved, with its parts made into targets (view.js).
-"""
+"""BuddyLab: a pool to play with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import ipywidgets
-import traitlets
 
-from .draw import NARROW, WIDE, Ghost, Picture, lab_picture
-from .draw.palette import STYLE
-from .rows import Caption, count
-from .struct_page import CHUNK
-from .timeline import EVICTORS, Timeline
-from .versions import VERSIONS, ZbudError
-from .workload import RealPage, compressed_size, corpus, stored_size
-
-LINE = ".zl-line{font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);min-height:1.5em;margin-top:4px}"
-
-
-class View(anywidget.AnyWidget):
-    """A picture whose marked parts can be chosen by pointer or keyboard.
-
-    `on_part` is called with the name of a chosen part, `on_key` with a letter typed while the picture has the focus.
-    """
-
-    _esm = Path(__file__).with_name("view.js")
-    _css = STYLE + LINE
-    svg = traitlets.Unicode().tag(sync=True)
-    line = traitlets.Unicode().tag(sync=True)
-    narrow = traitlets.Bool(False).tag(sync=True)
-    shown = traitlets.Int(0).tag(sync=True)  # counts the pictures: it changes last
-
-    def __init__(self, on_part: Callable[[str], None], on_key: Callable[[str], None] | None = None) -> None:
-        super().__init__()
-        self.on_part, self.on_key = on_part, on_key
-        self.on_msg(self._message)
-
-    def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
-        if "part" in content:
-            self.on_part(content["part"])
-        elif "key" in content and self.on_key:
-            self.on_key(content["key"])
-
-    def show(self, picture: Picture, line: str) -> None:
-        with self.hold_sync():
-            self.svg, self.line = picture.svg, line
-            self.shown += 1
-
-    def __repr__(self) -> str:
-        return f"<View: picture {self.shown}>"
+from ..draw import NARROW, WIDE, Ghost, Picture, lab_picture
+from ..rows import Caption, count
+from ..struct_page import CHUNK
+from ..timeline import EVICTORS, Timeline
+from ..versions import VERSIONS, ZbudError
+from ..workload import RealPage, compressed_size, corpus, stored_size
+from .view import View
 
 
 class BuddyLab(ipywidgets.VBox):  # type: ignore[misc]
