@@ -129,9 +129,15 @@ def open_notebook(page: "Page", lab: LabServer, notebook: str) -> "Locator":
 def run_all_cells(page: "Page", lab: LabServer, notebook: str, errors: list[str] | None = None) -> "Locator":
     """Open `notebook`, forget its saved outputs, run all its cells; the errors they end with are `errors` (none)."""
     panel = open_notebook(page, lab, notebook)
+    run_again(page, errors)
+    return panel
+
+
+def run_again(page: "Page", errors: list[str] | None = None) -> None:
+    """Forget the outputs of the notebook that is open, and run all its cells."""
+    page.wait_for_function(_KERNEL_IDLE, timeout=SECONDS * 1000)
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     page.evaluate(_RUN)
     page.wait_for_function("() => window.ran", timeout=SECONDS * 1000)
     page.wait_for_function(_KERNEL_IDLE, timeout=SECONDS * 1000)
     assert page.evaluate(_ERRORS) == (errors or [])
-    return panel

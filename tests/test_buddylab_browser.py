@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import LabServer, run_all_cells
+from tests.browser import LabServer, run_again, run_all_cells
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -98,8 +98,40 @@ def test_by_keyboard_alone(page: "Page", lab_server: LabServer) -> None:
     page.keyboard.press("Enter")
     expect(line, "event 4 of 4")
     assert tenants(view) == ["FIRST:1", "FIRST:0"]
+    page.keyboard.press("Tab")  # the reel
+    page.keyboard.press("Home")
+    expect(line, "event 0 of 4: the beginning")
     page.keyboard.press("Tab")  # and out again
     assert not page.evaluate("() => !!document.activeElement.closest('.zl-view')")
+
+
+def test_the_reel_turns_without_a_kernel(page: "Page", lab_server: LabServer) -> None:
+    panel = run_all_cells(page, lab_server, BOOKS[0])
+    view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
+    panel.get_by_role("button", name="Allocate").click()
+    page.wait_for_selector('.zl-view[data-frames="4"]')
+    lab_server.stop_kernels()
+    view.get_by_role("slider", name="event").focus()
+    page.keyboard.press("Home")
+    expect(line, "event 0 of 3: the beginning")
+    assert tenants(view) == []
+    page.keyboard.press("ArrowRight")
+    assert tenants(view) == ["FIRST:0"]
+    page.keyboard.press("End")
+    expect(line, "event 3 of 3: alloc 1,216 B")
+    assert tenants(view) == ["FIRST:1", "FIRST:0", "LAST:0"]
+
+
+def test_run_again_after_a_restart(page: "Page", lab_server: LabServer) -> None:
+    panel = run_all_cells(page, lab_server, BOOKS[0])
+    panel.get_by_role("button", name="Allocate").click()
+    page.evaluate("() => { window.again = jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }")
+    page.evaluate("() => window.again")
+    run_again(page)
+    view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
+    assert tenants(view) == ["FIRST:0", "LAST:0"]
+    panel.get_by_role("button", name="Allocate").click()
+    expect(line, "p1 FIRST, a new page")
 
 
 def test_a_hundred_fast_clicks(page: "Page", lab_server: LabServer) -> None:

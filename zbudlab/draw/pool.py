@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..memmap import KernelOops
 from ..struct_page import CHUNK
 from ..words import slack, summary
 from ..zbud import ZbudPool
@@ -22,11 +23,26 @@ class Ghost:
     slot: str
 
 
-def chains(pool: ZbudPool) -> list[tuple[str, list[int]]]:
-    """The pool's lists that are not empty, as (name, pfns), in the order in which an allocation looks."""
+def followed(pool: ZbudPool, head: int) -> tuple[list[int], str]:
+    """The pfns on one of the pool's lists as far as it can be followed, and where it breaks off, if it is damaged."""
+    pfns: list[int] = []
+    try:
+        for pfn in pool.walk(head):
+            if pfn not in pool.mine:
+                return pfns, f"leads out of the pool, to page {pfn:#x}"
+            if pfn in pfns:
+                return pfns, f"returns to p{pfn}, not to its head"
+            pfns.append(pfn)
+    except KernelOops as oops:
+        return pfns, f"breaks off: {oops}"
+    return pfns, ""
+
+
+def chains(pool: ZbudPool) -> list[tuple[str, list[int], str]]:
+    """The pool's lists that are not empty, as (name, pfns, damage), in the order in which an allocation looks."""
     heads = [(f"unbuddied[{i}]", pool.unbuddied(i)) for i in range(pool.version.shared_list_0, pool.lists)]
-    found = [(name, list(pool.walk(head))) for name, head in [*heads, ("buddied", pool.buddied)]]
-    return [(name, pages) for name, pages in found if pages]
+    found = [(name, *followed(pool, head)) for name, head in [*heads, ("buddied", pool.buddied)]]
+    return [(name, pages, damage) for name, pages, damage in found if pages or damage]
 
 
 def pool_picture(pool: ZbudPool, width: int = WIDE, ghost: Ghost | None = None) -> Picture:
@@ -43,16 +59,21 @@ def draw_pool(fig: Fig, pool: ZbudPool, ghost: Ghost | None = None, *, parts: bo
     left, chunk = (150, 9.0) if fig.wide else (138, 5.75)
     fig.say(summary(pool))
     y = _numbers(fig, pool)
-    lru = list(pool.walk(pool.lru))
-    for name, pages in chains(pool):
+    lru, torn = followed(pool, pool.lru)
+    for name, pages, damage in chains(pool):
         y += 6 if name == "buddied" else 0
         fig.rect(0.5, y + 2.5, 92, 19, "panel", "dim", 1, 3)
         fig.small(46, y + 16, name, mono=True, at="middle")
         fig.path(f"M93 {y + 12}H{left - 38}")
         for k, pfn in enumerate(pages):
-            fig.say(f"  {name if k == 0 else '':14} {f'p{pfn}':>5} {_row_text(pool, pfn)}  lru {lru.index(pfn) + 1}")
-            _row(fig, pool, pfn, y, left, chunk, ghost, first_in_list=k == 0, age=lru.index(pfn) + 1, parts=parts)
+            age = f"{lru.index(pfn) + 1}" if pfn in lru else "?"
+            fig.say(f"  {name if k == 0 else '':14} {f'p{pfn}':>5} {_row_text(pool, pfn)}  lru {age}")
+            _row(fig, pool, pfn, y, left, chunk, ghost, first_in_list=k == 0, age=age, parts=parts)
             y += ROW
+        if damage:
+            fig.small(left - 38, y + 13, f"\u00d7 {damage}", bold=True)
+            fig.say(f"  {name if not pages else '':14} {damage}")
+            y += 22
     if ghost and ghost.pfn is None:
         strip(fig, left, y, chunk, 24)
         fig.small(left - 12, y + 16, "a new page", fill="dim", at="end")
@@ -62,7 +83,12 @@ def draw_pool(fig: Fig, pool: ZbudPool, ghost: Ghost | None = None, *, parts: bo
     if not lru and not ghost:
         fig.small(0, y + 12, "no page yet", fill="dim")
         y += 20
-    return _lru(fig, lru, left, y + 6) if lru else y
+    y = _lru(fig, lru, left, y + 6) if lru else y
+    if torn:
+        fig.small(left - 38, y + 13, f"\u00d7 the lru {torn}", bold=True)
+        fig.say(f"  the lru {torn}")
+        y += 22
+    return y
 
 
 def _numbers(fig: Fig, pool: ZbudPool) -> float:
@@ -84,7 +110,7 @@ def _row_text(pool: ZbudPool, pfn: int) -> str:
 
 def _row(
     fig: Fig, pool: ZbudPool, pfn: int, y: float, left: float, chunk: float, ghost: Ghost | None, *,
-    first_in_list: bool, age: int, parts: bool,
+    first_in_list: bool, age: str, parts: bool,
 ) -> None:  # fmt: skip
     first, last = pool.chunks(pfn)
     target = ghost is not None and ghost.pfn == pfn

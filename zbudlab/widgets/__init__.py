@@ -5,6 +5,8 @@ saved, with its parts made into targets (view.js).
 """
 
 from .buddylab import BuddyLab, example
+from .instrument import Instrument
+from .stage import Stage
 from .view import View
 
-__all__ = ["BuddyLab", "View", "example"]
+__all__ = ["BuddyLab", "Instrument", "Stage", "View", "example"]

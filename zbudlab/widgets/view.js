@@ -9,14 +9,29 @@ function render({ model, el }) {
   const line = document.createElement("div"); // what is under the pointer or the focus, or what just happened
   line.className = "zl-line";
   line.setAttribute("aria-live", "polite");
-  root.append(line, stage); // the answer stands above the picture, beside the buttons
+  const reel = document.createElement("input"); // the timeline: it turns without the kernel
+  reel.type = "range";
+  reel.className = "zl-reel";
+  reel.min = 0;
+  reel.setAttribute("aria-label", "event");
+  root.append(line, stage, reel); // the answer stands above the picture, beside the buttons
   el.append(root);
   let parts = [];
   let current = 0; // the part that Tab reaches
   let at = { x: NaN, y: NaN }; // where the pointer was last
+  let frames = []; // the picture at each event, for the reel: [svg, line]
+  let waiting = 0; // the timer that will ask for them
 
   function say(text) {
     line.textContent = text ?? model.get("line");
+  }
+
+  function send(message) {
+    try {
+      model.send(message);
+    } catch {
+      say("The kernel does not answer. The reel still turns; to do more, restart it and run the cell again.");
+    }
   }
 
   function aim(i, focus) {
@@ -27,9 +42,17 @@ function render({ model, el }) {
     if (focus) parts[current].focus();
   }
 
-  function show() {
+  // Parts that speak of the same bytes light up together.
+  function light(part) {
+    const bytes = new Set(part?.dataset.lights?.split(" "));
+    for (const other of stage.querySelectorAll("[data-lights]")) {
+      other.classList.toggle("lit", other.dataset.lights.split(" ").some((byte) => bytes.has(byte)));
+    }
+  }
+
+  function paint(svg) {
     const active = stage.contains(document.activeElement) ? document.activeElement.dataset.part : null;
-    stage.innerHTML = model.get("svg");
+    stage.innerHTML = svg;
     stage.querySelector("svg")?.setAttribute("role", "group"); // its parts are to be met one by one
     parts = [...stage.querySelectorAll("[data-part]")];
     for (const part of parts) {
@@ -42,14 +65,51 @@ function render({ model, el }) {
     const near = parts.slice(0, current + 1).findLastIndex(alike);
     const next = found >= 0 || active === null ? found : near >= 0 ? near : parts.findIndex(alike);
     aim(next < 0 ? current : next, active !== null && next >= 0);
+  }
+
+  function show() {
+    paint(model.get("svg"));
+    const [now, events] = model.get("reel");
+    reel.hidden = events === 0;
+    reel.max = events;
+    if (document.activeElement !== reel) reel.value = now; // while it is being turned, the hand is right
+    reel.setAttribute("aria-valuetext", `event ${now} of ${events}`);
     say(); // what happened, not what happens to be under the focus or the pointer now
     root.dataset.shown = model.get("shown"); // tests and benchmarks wait for this
   }
 
-  function act(part) {
-    model.send({ part: part.dataset.part });
+  // New events: the frames are stale.  They are asked for when nothing has happened for a while.
+  function stale() {
+    frames = [];
+    delete root.dataset.frames;
+    clearTimeout(waiting);
+    if (model.get("reel")[1]) waiting = setTimeout(() => send({ need: model.get("tape") }), 400);
   }
 
+  function received(message) {
+    if (message.tape !== model.get("tape")) return;
+    frames = message.frames;
+    root.dataset.frames = frames.length;
+  }
+
+  function turn() {
+    const frame = frames[reel.value];
+    if (frame) {
+      paint(frame[0]);
+      say(frame[1]);
+    }
+    reel.setAttribute("aria-valuetext", `event ${reel.value} of ${reel.max}`);
+    send({ event: Number(reel.value) });
+  }
+
+  function act(part) {
+    send({ part: part.dataset.part });
+  }
+
+  reel.addEventListener("input", turn);
+  reel.addEventListener("keydown", (event) => {
+    if (event.key !== "Tab") event.stopPropagation(); // or the notebook takes the arrows for its headings
+  });
   stage.addEventListener("click", (event) => {
     at = { x: event.clientX, y: event.clientY };
     const part = event.target.closest("[data-part]");
@@ -62,24 +122,30 @@ function render({ model, el }) {
     at = { x: event.clientX, y: event.clientY };
     const part = event.target.closest("[data-part]");
     if (part) say(part.getAttribute("aria-label"));
+    light(part);
   });
-  stage.addEventListener("pointerleave", () => say());
-  stage.addEventListener("focusin", (event) => say(event.target.getAttribute("aria-label")));
+  stage.addEventListener("pointerleave", () => { say(); light(null); });
+  stage.addEventListener("focusin", (event) => { say(event.target.getAttribute("aria-label")); light(event.target); });
   root.addEventListener("keydown", (event) => {
     const part = event.target.closest("[data-part]");
-    if (!part || event.altKey || event.ctrlKey || event.metaKey) return;
-    const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
-    if (event.key in steps) aim(current + steps[event.key], true);
-    else if (event.key === "Home") aim(0, true);
+    if (!part || event.altKey || event.metaKey || (event.ctrlKey && !event.key.startsWith("Arrow"))) return;
+    const row = Number(stage.firstElementChild?.dataset.row) || 1; // in a grid, up and down move by a row
+    const steps = { ArrowRight: 1, ArrowDown: row, ArrowLeft: -1, ArrowUp: -row };
+    if (event.key in steps) {
+      const to = current + steps[event.key];
+      if (row === 1 || (to >= 0 && to < parts.length)) aim(to, true);
+    } else if (event.key === "Home") aim(0, true);
     else if (event.key === "End") aim(parts.length - 1, true);
     else if (event.key === "Enter" || event.key === " ") act(part);
-    else if (event.key === "Escape") { part.blur(); say(); }
-    else if (/^[a-z,.]$/.test(event.key)) model.send({ key: event.key });
+    else if (event.key === "Escape") { part.blur(); say(); light(null); }
+    else if (/^[a-z,.[\]]$/.test(event.key)) send({ key: event.key });
     else return; // Tab goes on its way
     event.preventDefault();
     event.stopPropagation();
   });
   model.on("change:shown", show); // the last of the traits to change: svg and line are there
+  model.on("change:tape", stale);
+  model.on("msg:custom", received);
   const measure = new ResizeObserver(() => {
     const narrow = root.clientWidth > 0 && root.clientWidth < 792; // 880 px drawn at 0.9
     if (narrow !== model.get("narrow")) {
@@ -89,7 +155,14 @@ function render({ model, el }) {
   });
   measure.observe(root);
   show();
-  return () => measure.disconnect();
+  stale();
+  return () => {
+    measure.disconnect();
+    clearTimeout(waiting);
+    model.off("change:shown", show);
+    model.off("change:tape", stale);
+    model.off("msg:custom", received);
+  };
 }
 
 export default { render };

@@ -12,25 +12,41 @@ import traitlets
 from ..draw import Picture
 from ..draw.palette import STYLE
 
-LINE = ".zl-line{font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);min-height:1.5em;margin-top:4px}"
+LINE = (
+    ".zl-line{font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif);min-height:1.5em;margin-top:4px}"
+    ".zl-reel{width:min(100%,880px);margin:4px 0 0}"
+)
+FRAMES = 64  # pictures that the reel keeps, so that it turns without the kernel
 
 
 class View(anywidget.AnyWidget):
-    """A picture whose marked parts can be chosen by pointer or keyboard.
+    """A picture whose marked parts can be chosen by pointer or keyboard, and a reel that turns through its frames.
 
-    `on_part` is called with the name of a chosen part, `on_key` with a letter typed while the picture has the focus.
+    `on_part` is called with the name of a chosen part, `on_key` with a letter typed while the picture has the focus,
+    `on_event` with the event that the reel was turned to.  `frames` gives the picture and the line of every event, or
+    nothing where there are too many; it is asked when nothing has happened for a while.
     """
 
     _esm = Path(__file__).with_name("view.js")
     _css = STYLE + LINE
     svg = traitlets.Unicode().tag(sync=True)
     line = traitlets.Unicode().tag(sync=True)
+    reel = traitlets.List(trait=traitlets.Int(), default_value=[0, 0]).tag(
+        sync=True
+    )  # the event now, how many there are
+    tape = traitlets.Int(0).tag(sync=True)  # which events these are: it changes when they do
     narrow = traitlets.Bool(False).tag(sync=True)
     shown = traitlets.Int(0).tag(sync=True)  # counts the pictures: it changes last
 
-    def __init__(self, on_part: Callable[[str], None], on_key: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        on_part: Callable[[str], None],
+        on_key: Callable[[str], None] | None = None,
+        on_event: Callable[[int], object] | None = None,
+        frames: Callable[[], list[tuple[str, str]]] | None = None,
+    ) -> None:
         super().__init__()
-        self.on_part, self.on_key = on_part, on_key
+        self.on_part, self.on_key, self.on_event, self.frames = on_part, on_key, on_event, frames
         self.on_msg(self._message)
 
     def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
@@ -38,10 +54,15 @@ class View(anywidget.AnyWidget):
             self.on_part(content["part"])
         elif "key" in content and self.on_key:
             self.on_key(content["key"])
+        elif "event" in content and self.on_event:
+            self.on_event(content["event"])
+        elif content.get("need") == self.tape and self.frames:
+            self.send({"tape": self.tape, "frames": self.frames()})
 
-    def show(self, picture: Picture, line: str) -> None:
+    def show(self, picture: Picture, line: str, reel: tuple[int, int] = (0, 0), tape: int = 0) -> None:
+        """Show a picture and a line; `reel` is the event now and how many there are, `tape` which events they are."""
         with self.hold_sync():
-            self.svg, self.line = picture.svg, line
+            self.svg, self.line, self.reel, self.tape = picture.svg, line, list(reel), tape
             self.shown += 1
 
     def __repr__(self) -> str:

@@ -1,0 +1,153 @@
+"""What instruments look at together: one timeline, one page, one reader.
+
+Several instruments on one stage stay in step: whatever one of them does, all of them show.
+
+    >>> stage = Stage.of(Timeline("v12", pages=4, allocator="kernel"))
+    >>> stage.do(lambda: stage.timeline.alloc(1000))
+    'alloc 1,000 B = 16 chunks: p0 FIRST, a new page'
+    >>> stage.undo()
+    'event 0 of 1: the beginning'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from ..memmap import KernelOops
+from ..rows import Row, count
+from ..timeline import Timeline
+from ..versions import Handle, ZbudError
+
+
+class Watcher(Protocol):
+    def refresh(self, line: str) -> None: ...
+
+
+def copied(timeline: Timeline) -> Timeline:
+    """The same events on a pool of its own, at the same position."""
+    copy = Timeline.empty(timeline.header)
+    copy.evict = timeline.evict
+    for row in timeline.events:
+        copy.replay(row)
+    copy.goto(timeline.position)
+    return copy
+
+
+def fault(row: Row) -> str:
+    """The oops, in words, that an event ended in; empty if it did not."""
+    return next((part for part in row[1:] if isinstance(part, str) and " at 0x" in part), "")
+
+
+class Stage:
+    """A timeline that instruments share, and what of it they look at.
+
+    `book` is what `reset` goes back to.  `pfn` is the page in question, `reader` the name of a reader.  `tape` counts
+    the changes of the events.
+    """
+
+    def __init__(self, timeline: Timeline, pfn: int = 0, reader: str = "memory_failure") -> None:
+        self.watchers: WeakSet[Any] = WeakSet()
+        self.tape = 0
+        self.begin(timeline, pfn, reader)
+
+    @classmethod
+    def of(cls, what: Any) -> Stage:
+        """The stage itself, that of another instrument, or a new one on a copy of a timeline."""
+        if isinstance(what, Stage):
+            return what
+        if isinstance(what, Timeline):
+            return cls(what)
+        stage = getattr(what, "stage", None)
+        if not isinstance(stage, Stage):
+            raise TypeError(f"an instrument stands on a Timeline or on another instrument, not on {what!r}")
+        return stage
+
+    def begin(self, timeline: Timeline, pfn: int = 0, reader: str = "memory_failure") -> None:
+        """Open a book: this timeline is what the stage starts from and returns to."""
+        self.book = timeline, pfn, reader
+        self.timeline, self.pfn, self.reader = copied(timeline), pfn, reader
+        self.tape += 1
+
+    # ------------------------------------------------------------------ what can be done; each returns its line
+
+    def do(self, operation: Callable[[], Any], before: str = "") -> str:
+        """Do something on the timeline, and tell all watchers what came of it; `before` is said before that."""
+        timeline = self.timeline
+        if self.stopped:
+            return self.tell(f"the machine has stopped ({self.stopped}): undo, or go back to the book")
+        later = len(timeline.events) - timeline.position
+        if later:
+            before = f"(forgotten: {count(later, 'later event')}) {before}"
+        try:
+            operation()
+        except ZbudError as error:
+            line = str(error)
+        except KernelOops:
+            line = str(timeline.caption(timeline.position))
+        else:
+            line = str(timeline.caption(timeline.position))
+        self.tape += 1
+        return self.tell(before + line)
+
+    def go(self, position: int) -> str:
+        """To an event; to where the timeline is already, nothing."""
+        position = max(0, min(position, len(self.timeline.events)))
+        if position != self.timeline.position:
+            self.timeline.goto(position)
+            return self.tell(self.here())
+        return ""
+
+    def undo(self) -> str:
+        return self.go(self.timeline.position - 1)
+
+    def redo(self) -> str:
+        return self.go(self.timeline.position + 1)
+
+    def look(self, pfn: int | None = None, reader: str | None = None) -> str:
+        """Turn to another page, another reader."""
+        pfns = self.timeline.pool.memmap.pfns
+        if pfn is not None and pfn not in pfns:
+            raise IndexError(f"pfn {pfn:#x} is outside this memmap ({pfns[0]:#x} to {pfns[-1]:#x})")
+        self.pfn = self.pfn if pfn is None else pfn
+        self.reader = self.reader if reader is None else reader
+        return self.tell(f"page p{self.pfn}, {self.reader}")
+
+    def reset(self) -> str:
+        """Back to the book."""
+        self.begin(*self.book)
+        return self.tell("back to the beginning")
+
+    def switch(self, timeline: Timeline, line: str) -> str:
+        """Other events, the same book."""
+        self.timeline = timeline
+        self.tape += 1
+        return self.tell(line)
+
+    # ------------------------------------------------------------------ what is to be seen
+
+    @property
+    def stopped(self) -> str:
+        """The oops that the machine stands at, in words; empty while it runs."""
+        events, now = self.timeline.events, self.timeline.position
+        return fault(events[now - 1]) if now else ""
+
+    def tenant(self, pfn: int, slot: str) -> Handle | None:
+        """The zpage in a slot of a page, if there is one."""
+        tenants = self.timeline.pool.tenants.values()
+        return next((handle for handle in tenants if (handle.pfn, handle.slot) == (pfn, slot)), None)
+
+    def here(self) -> str:
+        """Where on the timeline this is, in words."""
+        now, total = self.timeline.position, len(self.timeline.events)
+        return f"event {now} of {total}: {self.timeline.caption(now) if now else 'the beginning'}"
+
+    def tell(self, line: str) -> str:
+        """All watchers show what is now, and say `line`."""
+        for watcher in list(self.watchers):
+            watcher.refresh(line)
+        return line
+
+    def __repr__(self) -> str:
+        return f"<Stage: {self.timeline!r}, page {self.pfn:#x}, {self.reader}>"
