@@ -43,6 +43,7 @@ WORDS = {  # word: (what --help says, what the environment's Python is given bef
     "check": ("hold the model to the recordings", ["-m", "zbudlab", "check"]),
     "matrix": ("print which reader is safe with which scheme", ["-m", "zbudlab", "matrix"]),
     "demonstrate": ("find the shortest trace that breaks a scheme", ["-m", "zbudlab", "demonstrate"]),
+    "fieldlab": ("ask a real kernel in a virtual machine (Debian); it says what it downloads", ["-m", "fieldlab"]),
 }
 HELP = f"""\
 Use: {CALL} [WORD] [OPTIONS]

@@ -25,6 +25,7 @@ FOUND = (  # scheme, reader, races, verdict: each is to be found in under two se
     ("overlay-clear", "migrate_scanner", False, "corrupt"),
     ("inline-header", "unpoison", False, "corrupt"),
     ("overlay-v12", "makedumpfile", False, "wrong"),
+    ("overlay-v12", "page_cache", True, "wrong"),  # two things of zbud's in the middle of one visit
 )
 
 

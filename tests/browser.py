@@ -8,6 +8,7 @@ def test_slider(page, lab_server):
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -141,3 +142,36 @@ def run_again(page: "Page", errors: list[str] | None = None) -> None:
     page.wait_for_function("() => window.ran", timeout=SECONDS * 1000)
     page.wait_for_function(_KERNEL_IDLE, timeout=SECONDS * 1000)
     assert page.evaluate(_ERRORS) == (errors or [])
+
+
+def show(page: "Page", lab: LabServer, name: str, *sources: str) -> "Locator":
+    """A notebook of these code cells, opened and run; the panel that holds it."""
+    import nbformat.v4
+
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), lab.folder / name)
+    return run_all_cells(page, lab, name)
+
+
+def shot(page: "Page", name: str) -> None:
+    """Keep a picture, if ZBUDLAB_SHOTS names a folder for it."""
+    folder = os.environ.get("ZBUDLAB_SHOTS")
+    if folder:
+        page.screenshot(path=Path(folder, f"{name}.png"))
+
+
+def expect(locator: "Locator", pattern: str) -> None:
+    """Wait until the words match."""
+    from playwright.sync_api import expect as playwright_expect
+
+    playwright_expect(locator).to_have_text(re.compile(pattern), timeout=15_000)
+
+
+def dark(page: "Page") -> None:
+    """JupyterLab's dark theme, and our pictures with it."""
+    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
+    ink = "getComputedStyle(document.querySelector('.zl-view svg')).getPropertyValue('--zl-Z')"
+    page.wait_for_function(f"() => ({ink}).trim() === '#ff7a4d'")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")

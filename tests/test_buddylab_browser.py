@@ -1,31 +1,15 @@
 """BuddyLab in a real JupyterLab: by pointer, by keyboard, in both themes."""
 
-import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import LabServer, run_again, run_all_cells
+from tests.browser import LabServer, dark, expect, run_again, run_all_cells, shot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 BOOKS = ("00-start-here.ipynb", "01-two-zpages-in-a-page.ipynb")
-
-
-def shot(page: "Page", name: str) -> None:
-    """Keep a picture, if ZBUDLAB_SHOTS names a folder for it."""
-    folder = os.environ.get("ZBUDLAB_SHOTS")
-    if folder:
-        page.screenshot(path=Path(folder, f"{name}.png"))
-
-
-def expect(locator: "Locator", pattern: str) -> None:
-    from playwright.sync_api import expect as playwright_expect
-
-    playwright_expect(locator).to_have_text(re.compile(pattern), timeout=15_000)
 
 
 def tenants(view: "Locator") -> list[str]:
@@ -68,11 +52,7 @@ def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
     panel.get_by_role("button", name="v12", exact=True).click()
     expect(line, "the same events under zbud v12")
     shot(page, "buddylab-light")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
-    ink = "() => getComputedStyle(document.querySelector('.zl-view svg')).getPropertyValue('--zl-Z')"
-    page.wait_for_function(f"{ink.replace('() =>', '() => (')}).trim() === '#ff7a4d'")
-    page.wait_for_selector("#jupyterlab-splash", state="detached")
+    dark(page)
     shot(page, "buddylab-dark")
     panel.get_by_role("button", name="Back to the book").click()
     expect(line, "back to the beginning")

@@ -2,17 +2,20 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zbudlab import SCHEMES
 from zbudlab.__main__ import main
-from zbudlab.demonstrate import READERS, demands, demonstrate, implicit, judge, matrix, score
+from zbudlab.demonstrate import READERS, demands, demonstrate, implicit, judge, matrix, price, score
 from zbudlab.demonstrate.explore import World
 from zbudlab.demonstrate.judge import PLACES, WORDS, Scene
 from zbudlab.demonstrate.recogniser import mixed
+from zbudlab.recordings import check
 from zbudlab.schemes import OVERLAY_CLEAR, variant
+from zbudlab.timeline import Timeline
 
 MATRIX = matrix()
 
@@ -165,6 +168,89 @@ def test_the_shortest_trace(
         assert changed and changed[0] in (answer.verdict.why, *changed)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "reader", "races", "words", "steps", "why"), FINDS, ids=lambda value: str(value)[:20]
+)
+def test_what_was_found_is_a_timeline(
+    scheme: str, reader: str, races: bool, words: tuple[str, ...], steps: int, why: str, tmp_path: Path
+) -> None:
+    """Its rows are the trace; it can be undone, saved, loaded and checked, and it ends where the search ended."""
+    answer = demonstrate(scheme, reader, races=races, words=words)
+    timeline = answer.timeline()
+    assert timeline.pool.address == 0xFFFF880000000000 + answer.place
+    assert timeline.pool.scheme.name == scheme
+    assert [row[0] for row in timeline.events] == ["k"] * 4 + [
+        {"alloc": "a", "free": "f", "reclaim": "r", "visit": "p", "race": "q"}[step.kind] for step in answer.steps
+    ]
+    world = World(SCHEMES[scheme], answer.place, (reader,))
+    for step in answer.steps:
+        world.do(step)
+    if not (races and words == ("crash",)):  # where zbud dies in the middle of a visit, the timeline lets it go on
+        assert bytes(world.pool.memmap.raw) == bytes(timeline.pool.memmap.raw)
+    timeline.dump(tmp_path / "found.jsonl.gz")
+    loaded = Timeline.load(tmp_path / "found.jsonl.gz")
+    assert loaded.events == timeline.events
+    assert bytes(loaded.pool.memmap.raw) == bytes(timeline.pool.memmap.raw)
+    assert check(tmp_path / "found.jsonl.gz").ok
+    timeline.goto(0)
+    assert not timeline.pool.tenants
+
+
+def test_a_find_among_other_peoples_pages_is_a_timeline_too() -> None:
+    answer = demonstrate("inline-header", "memory_failure", others=True, words=("crash",), depth=1)
+    timeline = answer.timeline()
+    kind, reader, pfn, outcome = timeline.events[-1]
+    assert (kind, reader) == ("p", "memory_failure") and "NULL pointer dereference at 0x58" in outcome["oops"]
+    assert timeline.pool.memmap.owner[pfn] == "slab"
+
+
+def test_a_scheme_of_ones_own_is_searched_and_kept(tmp_path: Path) -> None:
+    mine = variant(OVERLAY_CLEAR, "mine", "", mapcount=-128)
+    answer = demonstrate(mine, "makedumpfile", words=("wrong",))
+    answer.timeline().dump(tmp_path / "mine.jsonl")
+    assert Timeline.load(tmp_path / "mine.jsonl").pool.scheme == mine
+
+
+def test_what_takes_two_things_in_the_middle_of_a_visit() -> None:
+    """One more operation inside finds a page lost in three steps, which one operation does not find."""
+    found = demonstrate("overlay-v12", "page_cache", races=True, words=("wrong",), depth=3)
+    assert found.verdict is not None and found.verdict.race and len(found.steps) == 3
+    assert "p9 is lost" in found.verdict.why
+    assert "alloc 51 chunks, then free p9 FIRST" in str(found.steps[1])
+    assert "with up to 2 allocs or frees of zbud's inside a visit" in found.scope()
+    *_, (_, _, last) = found.replay()
+    assert last == found.verdict
+    one = demonstrate("overlay-v12", "page_cache", races=True, words=("wrong",), depth=3, meanwhile=1)
+    assert not one.found and one.completed == 3
+    assert "with up to 1 alloc or free of zbud's inside a visit" in one.scope()
+    with pytest.raises(ValueError, match="a race with 0 operations of zbud's is none; the least is 1"):
+        demonstrate("overlay-v12", races=True, meanwhile=0)
+
+
+def test_fewer_things_in_the_middle_are_tried_before_more() -> None:
+    for scheme in ("overlay-v12", "overlay-on-mapcount", "overlay-64"):
+        for words in (("corrupt",), ("crash",)):
+            one, two = (
+                demonstrate(scheme, "memory_failure", races=True, words=words, depth=2, meanwhile=n) for n in (1, 2)
+            )
+            assert one.steps == two.steps
+
+
+def test_a_race_with_two_operations_replays() -> None:
+    """Step by step, the search's machine and the timeline's go through the same bytes, until it is found."""
+    answer = demonstrate("overlay-v12", "page_cache", races=True, words=("wrong",), depth=3)
+    timeline, world = answer.timeline(), World(SCHEMES["overlay-v12"], answer.place, ("page_cache",))
+    for i, step in enumerate(answer.steps, len(timeline.events) - len(answer.steps) + 1):
+        world.scene.keep()
+        world.do(step)
+        timeline.goto(i)
+        if step is answer.steps[-1]:
+            assert "lost" in timeline.pool.memmap.owner.values()
+            break
+        assert bytes(world.pool.memmap.raw) == bytes(timeline.pool.memmap.raw)
+        assert world.pool.state() == timeline.pool.state()
+
+
 def test_the_theft_needs_the_unlucky_address() -> None:
     """A page of nine chunks alone is on unbuddied[55]; bit 29 of the pool's address makes it pass for a balloon's."""
     answer = demonstrate("overlay-clear", "migrate_scanner", words=("corrupt",))
@@ -240,6 +326,39 @@ def test_unknown_names_list_the_known_ones() -> None:
         demonstrate("slab-flag", "nope")
 
 
+# ---------------------------------------------------------------------- the price of the merged design
+
+
+def test_the_price() -> None:
+    """The header takes a chunk of each page and of the largest zpage; what it costs in pages is counted."""
+    told = price(sizes=[4096, 4032, 3969, 3968, 2048, 2048, 1000, 3032])
+    v12, clear, merged, released = told.placements
+    assert (told.offered, told.common) == (8, 5)
+    for overlay in (v12, clear):
+        assert (overlay.header, overlay.overlaid, overlay.largest, overlay.refused, overlay.pages) == (
+            0,
+            36,
+            4096,
+            0,
+            3,
+        )
+    assert (merged.header, merged.overlaid, merged.largest, merged.refused, merged.pages) == (64, 0, 4032, 1, 4)
+    assert (released.largest, released.refused, released.pages) == (3968, 3, 4), "two halves do not share a page"
+    assert "1 pages more (33.3 %)" in str(told) and "Cycles are not claimed" in str(told)
+    assert told.as_json()["placements"][3]["largest"] == 3968
+
+
+def test_the_price_of_real_pages() -> None:
+    told = price(draws=2000)
+    assert told == price(draws=2000), "a seed draws"
+    overlay, *_, header = told.placements
+    assert told.offered == 2000 and told.common < 2000
+    assert told.common / 2 <= overlay.pages < header.pages < 1.05 * overlay.pages
+    assert price([]).common == 0 and "nothing" in str(price([]))
+    with pytest.raises(ValueError, match="give pages or sizes, not both"):
+        price([], sizes=[])
+
+
 # ---------------------------------------------------------------------- the implicit tag as a recogniser
 
 
@@ -289,6 +408,25 @@ def test_demonstrate_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(SystemExit, match="2"):
             main(words)
         assert "unknown" in capsys.readouterr().err
+
+
+def test_what_was_found_is_saved(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "found.jsonl"
+    asked = ["demonstrate", "overlay-v12", "--peeker", "memory_failure", "--races", "--at-least", "crash", "--save"]
+    assert main([*asked, str(file)]) == 1
+    assert main(["check", str(file)]) == 0
+    assert "found.jsonl, 6 operations" in capsys.readouterr().out
+    assert main([*asked, str(tmp_path / "no" / "such")]) == 2
+    assert "cannot be written: No such file or directory" in capsys.readouterr().err
+    assert main([*asked[:-1], "--meanwhile", "0"]) == 2
+    assert capsys.readouterr().err == "zbudlab: --meanwhile 0 is no race; the least is 1\n"
+
+
+def test_price_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["price"]) == 0
+    assert capsys.readouterr().out == f"{price()}\n"
+    assert main(["price", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(price().as_json()))
 
 
 def test_every_cell_is_where_it_should_be() -> None:

@@ -9,11 +9,20 @@ from typing import Any
 import nbformat
 import pytest
 
+import zbudlab
 from tools import notebooks
+from zbudlab.exercises import EXERCISES, PREDICTIONS
 from zbudlab.sources import SOURCES
 
 BOOKS = sorted(notebooks.FOLDER.glob("[0-9]*.ipynb"))
+LESSONS = [path for path in BOOKS if path.name[:2] != "00"]  # 00 is an entrance, and owes less
+EDITIONS = [*BOOKS, *map(notebooks.solutions_path, BOOKS)]
 MOST = 400_000  # bytes
+INSTRUMENTS = [name for name, module in zbudlab._LATER.items() if module == "widgets"]
+
+
+def by_name(path: Path) -> str:
+    return f"{path.name[:2]}{'-solved' if path.parent.name == notebooks.SOLUTIONS else ''}"
 
 
 def read(path: Path) -> Any:
@@ -22,6 +31,18 @@ def read(path: Path) -> Any:
 
 def prose(notebook: Any) -> str:
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def tagged(notebook: Any, tag: str) -> list[Any]:
+    return [cell for cell in notebook.cells if tag in notebooks.tags(cell)]
+
+
+def words(notebook: Any) -> int:
+    """Words to be read: tables, links' targets and what is for instructors do not count."""
+    cells = [cell for cell in notebook.cells if "instructor" not in notebooks.tags(cell)]
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    text = re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)
+    return len(re.sub(r"\]\([^)]*\)", "]", text).split())
 
 
 def test_the_course_begins() -> None:
@@ -34,7 +55,7 @@ def test_the_readme_shows_what_the_code_draws() -> None:
     assert notebooks.README_PICTURE.name in (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name[:2])
+@pytest.mark.parametrize("path", EDITIONS, ids=by_name)
 class TestAsCommitted:
     def test_it_is_what_the_tool_writes(self, path: Path, tmp_path: Path) -> None:
         """Ids, counts, metadata and outputs are normalised, to the byte."""
@@ -77,18 +98,160 @@ class TestAsCommitted:
 
     def test_links_lead_somewhere(self, path: Path) -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", prose(read(path))):
-            assert (path.parent / target).exists(), target
+            assert target.startswith("https://") or (path.parent / target).exists(), target
 
     def test_the_voice(self, path: Path) -> None:
         said = re.findall(r"\b(?:simply|just|obviously|let's dive in)\b|[a-z]!", prose(read(path)), re.IGNORECASE)
         assert said == []
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=by_name)
+class TestEveryLesson:
+    """What each notebook but the first owes its reader."""
+
+    def test_its_size(self, path: Path) -> None:
+        notebook = read(path)
+        assert 25 <= len(notebook.cells) <= 40
+        assert 900 <= words(notebook) <= 1600
+
+    def test_its_skeleton(self, path: Path) -> None:
+        text = prose(read(path))
+        for part in (r"^# ", r"\*\*Questions\.\*\*", r"\*\*Minutes\.\*\*", r"^## Key points$"):
+            assert len(re.findall(part, text, re.MULTILINE)) == 1, part
+        for part in (r"^(?:## |\*\*)What the model leaves out", r"^(?:## |\*\*)Next"):
+            assert re.search(part, text, re.MULTILINE), part
+
+    def test_prose_before_each_code_cell(self, path: Path) -> None:
+        for before, cell in itertools.pairwise(read(path).cells):
+            if cell.cell_type == "code" and "exercise" not in notebooks.tags(cell):
+                assert before.cell_type == "markdown", cell.source
+
+    def test_at_most_three_instruments(self, path: Path) -> None:
+        code = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
+        assert len(re.findall(rf"\b(?:{'|'.join(INSTRUMENTS)})\(", code)) <= 3
+
+    def test_its_predictions(self, path: Path) -> None:
+        cells = tagged(read(path), "predict")
+        names = [notebooks.named(cell, "predict") for cell in cells]
+        assert 3 <= len(names) == len(set(names)) <= 4
+        for cell, name in zip(cells, names, strict=True):
+            assert PREDICTIONS[name].notebook == path.name[:2]
+            assert cell.source.splitlines()[-1] == f'predict("{name}")'  # shown, and the question of the book
+            assert name in cell.outputs[-1].data["text/plain"]
+
+    def test_its_exercises(self, path: Path) -> None:
+        notebook = read(path)
+        cells = tagged(notebook, "exercise")
+        names = [notebooks.named(cell, "exercise") for cell in cells]
+        assert 1 <= len(names) == len(set(names)) <= 3
+        for cell, name in zip(cells, names, strict=True):
+            assert EXERCISES[name].notebook == path.name[:2]
+            shown = notebook.cells[notebook.cells.index(cell) - 1]
+            assert shown.source.splitlines()[-1] == f'exercise("{name}")'
+            assert cell.outputs[-1].data["text/plain"].startswith("not yet: ")
+
+    def test_a_word_to_instructors(self, path: Path) -> None:
+        (cell,) = tagged(read(path), "instructor")
+        assert cell.cell_type == "markdown"
+        assert cell.source.startswith("<details><summary>") and cell.source.endswith("</details>")
+
+
+def test_all_three_kinds_of_exercise_are_met() -> None:
+    cells = [cell for path in BOOKS for cell in tagged(read(path), "exercise")]
+    met = {EXERCISES[notebooks.named(cell, "exercise")].kind for cell in cells}
+    assert len(LESSONS) < 8 or met == {"fill in", "bug hunt", "adversarial"}
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=by_name)
+class TestTwoEditions:
+    def test_they_are_equal_cell_for_cell_but_for_the_solutions(self, path: Path) -> None:
+        learners, solved = read(path).cells, read(notebooks.solutions_path(path)).cells
+        rest = [cell for cell in solved if "solution" not in notebooks.tags(cell)]
+        assert [(c.id, c.cell_type, c.metadata) for c in learners] == [(c.id, c.cell_type, c.metadata) for c in rest]
+        for one, other in zip(learners, rest, strict=True):
+            assert one.source == other.source
+            if "machine" not in notebooks.tags(one):
+                said, says = ([notebooks.texts(o) for o in cell.get("outputs", [])] for cell in (one, other))
+                assert said == says, one.id
+
+    def test_a_solution_stands_behind_each_exercise_and_is_right(self, path: Path) -> None:
+        cells = read(notebooks.solutions_path(path)).cells
+        for before, cell in itertools.pairwise(cells):
+            assert ("exercise" in notebooks.tags(before)) == ("solution" in notebooks.tags(cell))
+            if "solution" in notebooks.tags(cell):
+                name = notebooks.named(before, "exercise")
+                assert before.source == EXERCISES[name].student_cell
+                assert cell.source == EXERCISES[name].solution_cell
+                assert cell.outputs[-1].data["text/plain"].startswith("right: ")
+
+    def test_no_solution_is_given_away_in_the_learners_edition(self, path: Path) -> None:
+        assert tagged(read(path), "solution") == []
+
+
+def test_there_is_no_solution_without_its_notebook() -> None:
+    assert {p.name for p in (notebooks.FOLDER / notebooks.SOLUTIONS).glob("*.ipynb")} == {p.name for p in BOOKS}
+
+
+def small(*cells: Any) -> Any:
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+def code(source: str, *tags: str) -> Any:
+    return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
+
+
+def test_the_editions_are_made_from_the_bank() -> None:
+    notebook = small(code("1"), code('exercise("offsets").check(42)', "exercise"), code("old", "solution"), code("2"))
+    learners = notebooks.student(notebook)
+    assert [cell.source for cell in learners.cells] == ["1", EXERCISES["offsets"].student_cell, "2"]
+    solved = notebooks.solved(learners)
+    assert [cell.source for cell in solved.cells][2] == EXERCISES["offsets"].solution_cell
+    assert len(learners.cells) == 3 and len(solved.cells) == 4
+    solved.cells[0].source = "other"
+    assert learners.cells[0].source == "1"  # a copy
+    ids = [cell.id for cell in notebooks.normalised(solved, "04-x.ipynb").cells]
+    assert ids == ["04-00", "04-01", "04-01-solution", "04-02"]
+
+
+@pytest.mark.parametrize("source", ["check(offset)", 'exercise("no such").check(1)', 'exercise("nothing").check(1)'])
+def test_an_exercise_that_is_not_in_the_bank(source: str) -> None:
+    with pytest.raises(notebooks.Failed, match="name from the bank"):
+        notebooks.student(small(code(source, "exercise")))
+
+
+def test_an_unknown_tag() -> None:
+    with pytest.raises(notebooks.Failed, match="unknown tag nonsense"):
+        notebooks.normalised(small(code("1", "nonsense", "machine")), "04-x.ipynb")
+
+
+def test_where_the_slides_begin() -> None:
+    cells = [nbformat.v4.new_markdown_cell(text) for text in ("# Title", "text", "so.\n\n## On", "### Below")]
+    aside = nbformat.v4.new_markdown_cell("aside", metadata={"tags": ["instructor"]})
+    normal = notebooks.normalised(small(*cells, code("1"), code("2", "fragment"), aside), "04-x.ipynb")
+    places = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in normal.cells]
+    assert places == ["slide", None, "slide", None, None, "fragment", "notes"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name[:2])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_slides_can_be_made_of_a_notebook() -> None:
+    """As `jupyter nbconvert --to slides` does.  Nothing is fetched for that; who shows them fetches reveal.js."""
+    from nbconvert import SlidesExporter
+
+    notebook = read(LESSONS[0])
+    body, _ = SlidesExporter().from_notebook_node(notebook)
+    begun = sum(cell.metadata.get("slideshow", {}).get("slide_type") == "slide" for cell in notebook.cells)
+    assert begun >= 8
+    assert body.count("<section>") >= begun
+    assert body.count('<aside class="notes">') == len(tagged(notebook, "instructor"))
+    assert "<svg" in body and "what the model says" in body
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EDITIONS, ids=by_name)
 def test_a_fresh_run_shows_the_same(path: Path) -> None:
     """In a fresh kernel, offline, with warnings as errors."""
-    assert notebooks.difference(read(path), notebooks.run(path)) == ""
+    assert notebooks.difference(read(path), notebooks.run(read(path), notebooks.FOLDER / path.name)) == ""
 
 
 @pytest.mark.slow
@@ -109,7 +272,7 @@ def test_what_is_not_fit_to_be_saved(tmp_path: Path, source: str, complaint: str
     cells = [nbformat.v4.new_code_cell(source)]
     path.write_text(json.dumps(nbformat.v4.new_notebook(cells=cells)))
     with pytest.raises(notebooks.Failed, match=complaint):
-        notebooks.run(path)
+        notebooks.run(read(path), path)
 
 
 def test_a_changed_output_is_noticed() -> None:

@@ -770,7 +770,8 @@ def test_timeline_load_says_the_same(tmp_path: Path) -> None:
 
 
 def test_each_format_has_a_check() -> None:
-    assert list(CHECKS) == ["zbud-trace", "zbud-timeline", "zbud-structpage", "zbud-header", "peeker vectors"]
+    files = ["zbud-trace", "zbud-timeline", "zbud-structpage", "zbud-header", "peeker vectors"]
+    assert list(CHECKS) == [*files, "zbudlab-kernel"]
     assert schemes.SCHEMES["overlay-v12"].home == "record"
     assert recordings.format_of(RAW) == "zbud-structpage"
     assert recordings.format_of(HEADERS) == "zbud-header"

@@ -14,8 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zbudlab.demonstrate import READERS
+from zbudlab.dress import COMPOUND, KINDS
 from zbudlab.memmap import KernelOops
+from zbudlab.page_alloc import OutOfMemory
+from zbudlab.peekers import PEEKERS
+from zbudlab.peekers.machine import Machine
+from zbudlab.peekers.rules import Step
 from zbudlab.rows import LENGTHS, Difference, RecordingError, caption
+from zbudlab.schemes import OVERLAY_CLEAR, SCHEMES, variant
 from zbudlab.timeline import EVICTORS, Timeline
 from zbudlab.versions import VERSIONS, Handle, StaleHandle, ZbudError
 
@@ -40,6 +47,8 @@ def moment(timeline: Timeline) -> dict[str, Any]:
         "tenants": {int(h): (h.allocation, h.size, h.slot) for h in pool.tenants.values()},
         "mine": set(pool.mine),
         "destroyed": pool.destroyed,
+        "machine": "machine" in vars(pool.memmap) and vars(pool.memmap)["machine"].save(),
+        "ram": list(pool.memmap.ram),
     }
 
 
@@ -94,6 +103,8 @@ class Moody:
         return -5 if mood == "free, nonzero" else 0
 
 
+VISITORS = list(dict.fromkeys((*READERS, *PEEKERS)))
+
 MOODS = "accept/refuse/lie/raise/alloc/quiet alloc/remark/unchecked/wild/nested/both/free, nonzero".split("/")
 
 number = st.integers(0, 10**6)
@@ -101,6 +112,7 @@ sizes = st.integers(1, 2500) | st.integers(1, 3968) | st.sampled_from([-1, 0, 1,
 kinds = "alloc " * 6 + "free " * 3 + "reclaim reclaim shrink write poke remark highmem stale undo goto"
 steps = st.sampled_from(kinds.split()).flatmap(lambda k: st.tuples(st.just(k), sizes if k == "alloc" else number))
 damage = st.tuples(st.sampled_from("unchecked unchecked break break break break destroy".split()), number)
+visitors = st.tuples(st.sampled_from("visit visit visit race race dress".split()), number)
 programs = st.lists(steps, min_size=15, max_size=40)
 rude_programs = st.tuples(st.lists(steps, min_size=8, max_size=20), st.lists(steps | damage, min_size=5, max_size=20))
 
@@ -138,6 +150,22 @@ def do(t: Timeline, step: str, n: int) -> None:
             t.poke(node + n % 8, bytes([n % 251, n % 5]))
         case "destroy":
             t.destroy(checked=n % 2 == 0)
+        case "visit":
+            t.visit(VISITORS[n % len(VISITORS)], n // 50 % (t.header["pages"] + 2) + t.pool.memmap.pfns.start)
+        case "race":
+            free = [["f", some.allocation]] if some is not None and n % 3 else []
+            rows = [
+                *free,
+                ["a", 64 * (n % 64)],
+                ["r", n % 3],
+                ["k", "slab", 0],
+                ["p", "kpagecount", t.pool.memmap.pfns[0]],
+            ]
+            page = t.pool.memmap.pfns.start if some is None else some.pfn
+            t.race(VISITORS[n % len(VISITORS)], page, n % 25, rows[: n % 6])
+        case "dress":
+            kind = list(KINDS)[n % len(KINDS)]
+            t.dress(kind, 1 + n % 2 if kind in COMPOUND else 0)
         case "undo":
             for _ in range(n % 4):
                 t.undo()
@@ -150,7 +178,7 @@ def run(t: Timeline, program: list[tuple[str, int]]) -> list[dict[str, Any]]:
     seen = [moment(t)]
     for step, n in program:
         before = t.position
-        with suppress(ZbudError, KernelOops, StaleHandle, Refusal, ValueError):
+        with suppress(ZbudError, KernelOops, StaleHandle, Refusal, ValueError, IndexError, OutOfMemory):
             do(t, step, n)
         if step in ("undo", "goto"):
             assert moment(t) == seen[t.position]
@@ -205,6 +233,19 @@ def test_state_is_a_function_of_the_events_even_when_they_do_damage(
 ) -> None:
     t = Timeline(version, evict=Moody(moods), **how)
     hold_to_events(t, run(t, [*program[0], *program[1]]), jumps)
+
+
+rooms = st.sampled_from([None, *SCHEMES, variant(OVERLAY_CLEAR, "mine", "a learner's own", mapcount=-200)])
+
+
+@given(
+    versions, options, rooms, moody, st.lists(steps | visitors, min_size=10, max_size=30), st.lists(number, max_size=8)
+)
+def test_state_is_a_function_of_the_events_with_readers_about(
+    version: str, how: dict[str, Any], scheme: Any, moods: list[str], program: list[tuple[str, int]], jumps: list[int]
+) -> None:
+    t = Timeline(version, evict=Moody(moods), scheme=scheme, **how)
+    hold_to_events(t, run(t, program), jumps)
 
 
 @settings(max_examples=30)
@@ -699,6 +740,306 @@ def test_under_any_version_with_a_busy_evictor(
     again.pool.check()
 
 
+# ---------------------------------------------------------------------- readers, and other people's pages
+
+
+def test_a_visit_is_an_event_with_its_effects() -> None:
+    """soft_offline takes a reference on a v12 page, that is, adds 2**32 to buddy.prev, and leaks it."""
+    t = Timeline("v12", 8)
+    a = t.alloc(1000)
+    before = moment(t)
+    visit = t.visit("soft_offline", a.pfn)
+    assert (visit.value, visit.oops, visit.stuck) == (-5, None, None)
+    assert t.events[-1] == ["p", "soft_offline", 0, {"value": -5}]
+    damaged = moment(t)
+    (change,) = [change for change in t.changes(2) if change.zbuds]
+    assert (change.what, change.pfn, change.new - change.old) == ("buddy.prev", 0, 1 << 32)
+    assert change.addresses == [t.pool.memmap.record(0) + 28]
+    assert moment(t) == damaged, "asking what changed changes nothing"
+    with pytest.raises(KernelOops, match=r"at 0xffff8801000.* \(write, in list_del\)"):
+        t.free(a)
+    t.goto(1)
+    assert moment(t) == before, "undone with all that the visit set up"
+    t.goto(2)
+    assert moment(t) == damaged
+
+
+def test_a_visitor_dies_alone() -> None:
+    """The oops of a reader is in its row and in the Visit; whoever sent it is told, not struck."""
+    t = Timeline("v12", 8)
+    first = t.dress("compound slab", 1)
+    visit = t.visit("memory_failure", first + 1)
+    assert visit.oops is not None and visit.value is None
+    assert t.events[-1] == ["p", "memory_failure", first + 1, {"oops": str(visit.oops)}]
+    assert "NULL pointer dereference at 0x58" in str(t.caption(2))
+    t.alloc(100)
+    again = Timeline.empty(t.header)
+    for row in t.events:
+        again.replay(row)
+    assert moment(again) == moment(t)
+
+
+@pytest.mark.parametrize("name", VISITORS)
+def test_every_reader_can_be_sent_and_its_outcome_is_plain(name: str) -> None:
+    t = Timeline("v12", 8, allocator="kernel")
+    for kind in ("slab", "page cache", "anonymous"):
+        t.dress(kind)
+    t.alloc(1000)
+    for pfn in t.pool.memmap.pfns:
+        t.visit(name, pfn)
+    assert json.loads(json.dumps(t.events)) == t.events
+    for row in t.events[4:]:
+        ((how, value),) = row[-1].items()
+        assert type(value) in ((int, type(None)) if how == "value" else (str,))
+    there = moment(t)
+    t.goto(0)
+    t.goto(len(t.events))
+    assert moment(t) == there
+
+
+def test_a_name_of_both_means_the_reader() -> None:
+    """unpoison as the matrix has it poisons the page first; the peeker alone would find nothing to do."""
+    t = Timeline("linux-3.11", 8)
+    a = t.alloc(1000)
+    t.visit("unpoison", a.pfn)
+    assert a.pfn not in t.pool.memmap.owner, "freed while zbud uses it"
+
+
+def test_readers_that_are_none() -> None:
+    t = Timeline("v12", 4)
+    t.alloc(100)
+    before = moment(t)
+    with pytest.raises(ValueError, match="unknown reader 'nobody'; known: memory_failure, "):
+        t.visit("nobody", 0)
+    for pfn in (5, -1, 1 << 70):
+        with pytest.raises(IndexError, match="is outside this memmap"):
+            t.visit("kpagecount", pfn)
+    with pytest.raises(TypeError):
+        t.visit("kpagecount", "0")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a visit has pauses 0, 1, 2 and so on, not -1"):
+        t.race("kpagecount", 0, -1, [])
+    assert len(t.events) == 1
+    assert moment(t) == before
+
+
+def test_a_race() -> None:
+    """What is done at the pause happens there; its results are in the row, and a replay comes to the same."""
+    t = Timeline("v12", 8)
+    a, b = t.alloc(600), t.alloc(4000)
+    visit = t.visit("memory_failure", a.pfn)
+    words = [told.item.words for told in visit.told if isinstance(told.item, Step)]
+    t.undo()
+    pause = next(i for i, asked in enumerate(words) if asked.startswith("take a reference")) + 1
+    t.race("memory_failure", a.pfn, pause, [["f", b.allocation], ["a", 6400], ["a", 64], ["r", 0]])
+    oops = "unable to handle kernel paging request at 0xffff880100008368 (write, in list_del)"
+    assert t.events[2] == [
+        "q", "memory_failure", 0, 4,
+        [
+            ["f", 1, 1], ["a", 6400, "E2BIG", None, None, None, 1],
+            ["a", 64, oops, None, None, None, 1], ["r", 0, "EINVAL", [], 1],
+        ],
+        {"value": -16},
+    ]  # fmt: skip
+    there = moment(t)
+    t.goto(0)
+    t.goto(3)
+    assert moment(t) == there
+
+
+def test_a_race_with_nothing_to_free_has_not_happened() -> None:
+    t = Timeline("v12", 8)
+    a = t.alloc(600)
+    b = t.alloc(600)
+    t.free(b)
+    before = moment(t)
+    for bad, error in (
+        (["f", b.allocation], StaleHandle),
+        (["f", 7], IndexError),
+        (["x"], KeyError),
+        (["p", "nobody", 0], ValueError),
+        (["k", "frog", 0], ValueError),
+    ):
+        with pytest.raises(error):
+            t.race("memory_failure", a.pfn, 8, [["a", 64], bad])
+        assert moment(t) == before
+    assert len(t.events) == 3
+
+
+def test_evict_calls_in_the_middle_of_a_visit_are_repeated() -> None:
+    t = Timeline("v12", 8, Moody(["quiet alloc", "accept"]))
+    t.alloc(3000)
+    t.alloc(3000)
+    t.race("kpageflags", 0, 2, [["r", 3]])
+    assert t.events[2][4][0][3][0][0] == 0, "the oldest was offered"
+    there = moment(t)
+    t.goto(0)
+    t.goto(3)
+    assert moment(t) == there
+
+
+def test_a_reader_may_come_from_an_evict_call() -> None:
+    def evict(t: Timeline, handle: Handle) -> int:
+        t.visit("kpageflags", handle.pfn)
+        t.dress("slab")
+        t.free(handle)
+        return 0
+
+    t = Timeline("v12", 8, evict)
+    t.alloc(3000)
+    t.reclaim(1)
+    assert t.events[1][3][0][3][1:] == [["k", "slab", 0, 1], ["f", 0, 1]]
+    assert t.events[1][3][0][3][0][:3] == ["p", "kpageflags", 0]
+    there = moment(t)
+    t.goto(0)
+    t.goto(2)
+    assert moment(t) == there
+
+
+@pytest.mark.parametrize("allocator", ["arena", "kernel"])
+def test_other_peoples_pages(allocator: str) -> None:
+    t = Timeline("v12", 8, allocator=allocator)
+    for kind in KINDS:
+        with suppress(OutOfMemory):
+            pfn = t.dress(kind, 1 if kind in COMPOUND else 0)
+            assert t.pool.memmap.owner[pfn] == KINDS[kind].owner
+    assert t.events[-1][3] == "ENOMEM"
+    before = moment(t)
+    for bad, order, words in (
+        ("frog", 0, "unknown kind 'frog'"),
+        ("slab", 1, "no order"),
+        ("huge page", -1, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            t.dress(bad, order)
+    assert moment(t) == before
+    t.goto(0)
+    t.goto(len(t.events))
+    assert moment(t) == before
+
+
+def test_under_another_version_with_readers() -> None:
+    t = Timeline("v12", 8)
+    a, b = t.alloc(600), t.alloc(4000)
+    t.dress("slab")
+    t.visit("soft_offline", a.pfn)
+    t.race("kpageflags", 0, 1, [["f", b.allocation], ["a", 64], ["a", 640]])
+    with pytest.raises(KernelOops):  # v12's lists are damaged, those of the header are not
+        t.alloc(700)
+    other = t.under("linux-3.11-rc1")
+    assert [row[:3] for row in other.events] == [
+        ["a", 600, "OK"], ["a", 4000, "OK"], ["k", "slab", 0], ["p", "soft_offline", 0], ["q", "kpageflags", 0],
+        ["a", 700, "OK"],
+    ]  # fmt: skip
+    assert [row[:2] for row in other.events[4][4]] == [["f", 1], ["a", 64], ["a", 640]]
+    assert other.pool.memmap.page(0)["_count"] == 2, "the leak is anybody's"
+    later = t.under("linux-3.11")  # which refuses the 4000 bytes, so that there is nothing to free
+    assert [row[:2] for row in later.events[4][4]] == [["a", 64], ["a", 640]]
+    kept = Timeline("v12", 8, scheme="slab-flag").under("linux-3.11")
+    assert kept.pool.scheme.name == "slab-flag"
+
+
+def test_a_scheme_of_ones_own_is_kept_in_the_file(tmp_path: Path) -> None:
+    mine = variant(OVERLAY_CLEAR, "mine", "a learner's own", mapcount=-200)
+    t = Timeline("v12", 4, scheme=mine)
+    t.alloc(1000)
+    t.dump(tmp_path / "t.jsonl")
+    assert Timeline.load(tmp_path / "t.jsonl").pool.scheme == mine
+    assert t.under("v11").pool.scheme == mine
+    assert Timeline("v12", 4, scheme=SCHEMES["reserved"]).header["scheme"] == "reserved"
+    header = json.loads((tmp_path / "t.jsonl").read_text().splitlines()[0])
+    for change in ({"buddy": 9}, {"frogs": 1}, {"buddy": "8"}, {"home": None}, {"flag": []}):
+        with pytest.raises(RecordingError, match="its header makes no pool"):
+            Timeline.empty(header | {"scheme": header["scheme"] | change})
+    for scheme in ({}, 5, []):
+        with pytest.raises(RecordingError, match="its header makes no pool"):
+            Timeline.empty(header | {"scheme": scheme})
+
+
+def test_a_pool_does_not_lie_where_the_kernels_lists_do() -> None:
+    with pytest.raises(ValueError, match="would lie where the lists of the kernel do"):
+        Timeline("v12", 4, address=0xFFFF880000006000)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["p", "nobody", 0, {"value": 0}],
+        ["p", [], 0, {"value": 0}],
+        ["p", "kpagecount", 99, {"value": 0}],
+        ["p", "kpagecount", "0", {"value": 0}],
+        ["q", "kpagecount", 0, 0, 5, {"value": 0}],
+        ["q", "kpagecount", 0, 0, [5], {"value": 0}],
+        ["q", "kpagecount", 0, 0, [["zz"]], {"value": 0}],
+        ["q", "kpagecount", 0, -1, [], {"value": 0}],
+        ["q", "kpagecount", 0, "0", [], {"value": 0}],
+        ["k", "frog", 0, 1],
+        ["k", [], 0, 1],
+        ["k", "slab", "0", 1],
+        ["k", "slab", 3, 1],
+    ],
+    ids=str,
+)
+def test_malformed_visits_are_refused(row: list[Any], tmp_path: Path) -> None:
+    t = Timeline("v12", 4)
+    t.alloc(100)
+    t.events.append(row)
+    t.dump(tmp_path / "t.jsonl")
+    with pytest.raises(RecordingError, match=r"^line 3 is malformed \(.*\): \["):
+        Timeline.load(tmp_path / "t.jsonl")
+
+
+def test_what_changed_has_names() -> None:
+    t = Timeline("linux-3.11", 4)
+    a = t.alloc(1000)
+    t.write(a, b"hello")
+    t.poke(t.pool.memmap.record(2) + 28, b"\x05")
+    for i, some in ((1, "unbuddied[47], next"), (1, "first_chunks of p0"), (1, "pages_nr"), (1, "_count of p0")):
+        assert some in " / ".join(map(str, t.changes(i)))
+    (write,), (poke,) = t.changes(2), t.changes(3)
+    assert (write.address, write.before, write.after) == (int(a), bytes(5), b"hello")
+    assert str(write) == "byte 64 to 68 of p0 goes from 0x0 to 0x6f6c6c6568"
+    assert str(poke) == "_count of p2 goes from 0x0 to 0x5"
+    t.write(a, bytes(range(1, 100)))
+    assert str(t.changes(4)[0]) == "byte 64 to 162 of p0 changes"
+    for i in (0, 5):
+        with pytest.raises(IndexError, match=f"events 1 to 4, not {i}"):
+            t.changes(i)
+
+
+@settings(max_examples=30)
+@given(versions, options, rooms, st.lists(steps | visitors, min_size=5, max_size=15))
+def test_changes_are_all_that_changed(
+    version: str, how: dict[str, Any], scheme: Any, program: list[tuple[str, int]]
+) -> None:
+    """The bytes after an event are those before it, with what it changed put in: nothing more, nothing less."""
+    t = Timeline(version, scheme=scheme, **how)
+    run(t, program)
+    m = t.pool.memmap
+
+    def content() -> dict[int, bytes]:
+        frames = {m.frame(pfn): bytes(m.frame_bytes(pfn)) for pfn in m._frames}
+        return {m.record(m.pfns.start): bytes(m.raw), **frames}
+
+    for i in range(1, len(t.events) + 1):
+        told = t.changes(i)
+        t.goto(i)
+        after = content()
+        t.goto(i - 1)
+        if any(row[0] in "pq" for row in t.events[:i]):
+            Machine.of(t.pool.pages)
+        before = {start: bytearray(raw) for start, raw in content().items()}
+        for change in told:
+            start = max(start for start in after if start <= change.address)
+            here = change.address - start
+            part = before.setdefault(start, bytearray(len(after[start])))
+            assert part[here : here + len(change.before)] == change.before != change.after
+            part[here : here + len(change.after)] = change.after
+        assert {start: bytes(raw) for start, raw in before.items() if any(raw)} == {
+            start: raw for start, raw in after.items() if any(raw)
+        }
+        t.goto(0)  # without the lists that we set up
+
+
 # ---------------------------------------------------------------------- words
 
 OOPS = "NULL pointer dereference at 0x8 (write, in list_del)"
@@ -717,6 +1058,22 @@ CAPTIONS: list[tuple[list[Any], int, str]] = [
     (["w", 3, 16, "00ff"], 1, "write 2 bytes to allocation 3: at byte 16"),
     (["b", "0xffffea0000000018", "0000"], 1, "poke 2 bytes: at 0xffffea0000000018"),
     (["u", "0x10", "OK", 1], 1, "free, unchecked 0x10: OK"),
+    (["k", "slab", 0, 3], 1, "dress p3 as slab"),
+    (["k", "huge page", 2, 4], 1, "dress p4 to p7 as huge page"),
+    (["k", "huge page", 2, "ENOMEM"], 1, "dress 4 pages as huge page: ENOMEM"),
+    (["p", "kpagecount", 3, {"value": 0}], 1, "kpagecount at p3: returned 0"),
+    (["p", "kpageflags", 3, {"value": 0x201800}], 1, "kpageflags at p3: returned 0x201800"),
+    (["p", "dump_page", 3, {"value": None}], 1, "dump_page at p3: returned None"),
+    (["p", "soft_offline", 3, {"value": -5}], 1, "soft_offline at p3: returned -5"),
+    (["p", "ksm", 3, {"oops": OOPS}], 1, f"ksm at p3: {OOPS}"),
+    (["p", "ksm", 3, {"stuck": "loops for ever"}], 1, "ksm at p3: loops for ever"),
+    (["p", "ksm", 3, {"beyond": "f"}], 1, "ksm at p3: goes on beyond the model, in f"),
+    (["q", "ksm", 3, 9, [], {"value": 0}], 1, "ksm at p3, at pause 9 meanwhile nothing: returned 0"),
+    (
+        ["q", "ksm", 3, 9, [["f", 0, 1], ["a", 5, "ENOMEM", None, None, None, 1]], {"value": 0}],
+        1,
+        "ksm at p3, at pause 9 meanwhile free allocation 0, then alloc 5 B: refused, ENOMEM: returned 0",
+    ),
     (["d", True, "OK"], 1, "destroy the pool: OK"),
     (["d", False, "OK"], 1, "destroy the pool, unchecked: OK"),
 ]  # fmt: skip

@@ -3,9 +3,13 @@
     python3 lab.py notebooks [NAME ...]     run and save all, or those whose names contain a word given
     python3 lab.py notebooks --check        run, and say where a saved output differs from the fresh one
 
+There are two editions.  notebooks/ is the learner's: a cell tagged `exercise` holds what the exercise begins with, and
+gets it from the package.  notebooks/solutions/ is the same, cell for cell, with a cell tagged `solution` after each.
+
 Saved outputs carry no times, no widget state, no paths: each live picture is saved as the still picture it came with.
 Cells tagged `machine` look at the reader's own machine: they are run, and their outputs are not compared.
-A warning is an error in a notebook, and so is a connection to anything but this machine itself.
+A warning is an error in a notebook, and so is a connection to anything but this machine itself.  For `nbconvert --to
+slides` each cell's place is kept in the metadata: by a tag of SLIDES, else a title or a section begins a slide.
 """
 
 from __future__ import annotations
@@ -23,10 +27,14 @@ import nbclient
 import nbformat
 
 from zbudlab import BuddyLab
+from zbudlab.exercises import EXERCISES
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 README_PICTURE = ROOT / "docs" / "buddylab.svg"
+SOLUTIONS = "solutions"  # the folder of the other edition, beside the notebooks
+SLIDES = ("slide", "subslide", "fragment", "skip", "notes")
+TAGS = ("machine", "predict", "exercise", "solution", "instructor", *SLIDES)
 LIVE = "application/vnd.jupyter.widget-view+json"
 START_UP = """
 import socket, warnings
@@ -46,9 +54,8 @@ class Failed(Exception):
     """A notebook that did not run, or that would not be fit to be saved."""
 
 
-def run(path: Path) -> Any:
-    """The notebook, executed in a fresh kernel with normalised outputs.  Raises Failed with the cell and the cause."""
-    notebook = nbformat.read(path, as_version=4)
+def run(notebook: Any, path: Path) -> Any:
+    """The notebook, executed in a fresh kernel as `path`, normalised.  Raises Failed with the cell and the cause."""
     with tempfile.TemporaryDirectory() as private:
         start = Path(private, "profile_default", "startup", "00-lesson.py")
         start.parent.mkdir(parents=True)
@@ -67,6 +74,55 @@ def run(path: Path) -> Any:
     return normalised(notebook, path.name)
 
 
+# ---------------------------------------------------------------------- the two editions
+
+
+def tags(cell: Any) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def named(cell: Any, call: str) -> str:
+    """The name in `call("name")` in a cell; empty if there is none."""
+    found = re.search(rf"\b{call}\(\"([\w-]+)\"", cell.source)
+    return found.group(1) if found else ""
+
+
+def exercise_of(cell: Any) -> Any:
+    """The exercise of a cell tagged `exercise`.  Raises Failed if it names none that there is."""
+    name = named(cell, "exercise")
+    if name not in EXERCISES:
+        raise Failed(f'a cell tagged exercise has to say exercise("...") with a name from the bank: {cell.source!r}')
+    return EXERCISES[name]
+
+
+def student(notebook: Any) -> Any:
+    """The learner's edition: each exercise as it begins.  Done in place."""
+    notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
+    for cell in notebook.cells:
+        if "exercise" in tags(cell):
+            cell.source = exercise_of(cell).student_cell
+    return notebook
+
+
+def solved(notebook: Any) -> Any:
+    """The other edition of a learner's notebook: a copy, with the solution behind each exercise."""
+    copy = nbformat.from_dict(notebook)
+    cells = []
+    for cell in copy.cells:
+        cells.append(cell)
+        if "exercise" in tags(cell):
+            cells.append(nbformat.v4.new_code_cell(exercise_of(cell).solution_cell, metadata={"tags": ["solution"]}))
+    copy.cells = cells
+    return copy
+
+
+def solutions_path(path: Path) -> Path:
+    return path.parent / SOLUTIONS / path.name
+
+
+# ---------------------------------------------------------------------- what is saved
+
+
 def normalised(notebook: Any, name: str) -> Any:
     """The same notebook with tidy metadata, ids, counts and outputs.  Raises Failed for an output nobody should see."""
     notebook.metadata = nbformat.from_dict(
@@ -76,16 +132,33 @@ def normalised(notebook: Any, name: str) -> Any:
         }
     )
     notebook.nbformat_minor = 5
-    count = 0
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f"{name[:2]}-{number:02}"
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    count, number = 0, -1
+    for cell in notebook.cells:
+        if "solution" in tags(cell):  # has the number of its exercise, so that the others keep theirs
+            cell.id = f"{name[:2]}-{number:02}-solution"
+        else:
+            number += 1
+            cell.id = f"{name[:2]}-{number:02}"
+        cell.metadata = nbformat.from_dict(_metadata(cell))
         if cell.cell_type == "code":
             count += 1
             cell.execution_count = count
             cell.outputs = [_output(output, count, f"{name}, cell {number}") for output in _joined(cell.outputs)]
     return notebook
+
+
+def _metadata(cell: Any) -> dict[str, Any]:
+    """A cell's tags, and where it stands among the slides."""
+    strange = set(tags(cell)) - set(TAGS)
+    if strange:
+        raise Failed(f"unknown tag {', '.join(sorted(strange))}; known: {', '.join(TAGS)}")
+    place = next((tag for tag in tags(cell) if tag in SLIDES), "")
+    if not place and "instructor" in tags(cell):
+        place = "notes"
+    if not place and cell.cell_type == "markdown" and re.search("^##? ", cell.source, re.MULTILINE):
+        place = "slide"
+    metadata: dict[str, Any] = {"slideshow": {"slide_type": place}} if place else {}
+    return metadata | ({"tags": tags(cell)} if tags(cell) else {})
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
@@ -131,7 +204,7 @@ def difference(saved: Any, fresh: Any) -> str:
         for cell in notebook.cells:
             lines.append(f"--- {cell.id}")
             lines += cell.source.splitlines()
-            if "machine" not in cell.metadata.get("tags", []):
+            if "machine" not in tags(cell):
                 lines += [
                     line for output in cell.get("outputs", []) for text in texts(output) for line in text.splitlines()
                 ]
@@ -149,6 +222,20 @@ def readme_picture() -> str:
     return BuddyLab().picture().file()
 
 
+def keep(fresh: Any, place: Path) -> int:
+    place.parent.mkdir(exist_ok=True)
+    save(fresh, place)
+    return 0
+
+
+def compare(fresh: Any, place: Path) -> int:
+    """Say where a saved notebook differs from a fresh one: 1 if anywhere."""
+    changed = difference(nbformat.read(place, as_version=4), fresh) if place.exists() else f"{place.name} is missing"
+    if changed:
+        print(changed)
+    return int(bool(changed))
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lab.py notebooks", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="only notebooks whose names contain this")
@@ -164,17 +251,14 @@ def main(words: list[str] | None = None) -> int:
     for path in paths:
         print(f"{path.name} ...", flush=True)
         try:
-            fresh = run(path)
+            notebook = student(nbformat.read(path, as_version=4))
+            editions = {solutions_path(path): run(solved(notebook), path), path: run(notebook, path)}
         except Failed as error:
             print(error, file=sys.stderr)
             worst = 1
             continue
-        changed = difference(nbformat.read(path, as_version=4), fresh)
-        if not arguments.check:
-            save(fresh, path)
-        elif changed:
-            print(changed)
-            worst = 1
+        for place, fresh in editions.items():
+            worst = max(worst, keep(fresh, place) if not arguments.check else compare(fresh, place))
     return worst
 
 

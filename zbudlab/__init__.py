@@ -31,33 +31,48 @@ from .zbud import ZbudPool
 if TYPE_CHECKING:
     from .demonstrate import judge, matrix
     from .draw import Picture, lab_picture, matrix_picture, memmap_picture, page_picture, pool_picture, sizes_picture
+    from .exercises import exercise, predict
+    from .moments import MOMENTS
     from .peekers import PEEKERS
     from .recordings import check
-    from .widgets import BuddyLab
+    from .thread import CLAIMS, MESSAGES, WHO, claims, reply_tree
+    from .widgets import BuddyLab, MemmapView, PageXray, PeekerBench, SafetyMatrix, SchemeBuilder, ThreadWalk
     from .workload import corpus
 
 __version__ = "0.1.0"
 __all__ = [
+    "CLAIMS",
+    "MESSAGES",
+    "MOMENTS",
     "PEEKERS",
     "SCHEMES",
     "VERSIONS",
+    "WHO",
     "Arena",
     "BuddyLab",
     "Handle",
     "KernelOops",
     "KernelPages",
     "Memmap",
+    "MemmapView",
     "OutOfMemory",
     "Page",
+    "PageXray",
+    "PeekerBench",
     "Picture",
+    "SafetyMatrix",
     "Scheme",
+    "SchemeBuilder",
     "StaleHandle",
+    "ThreadWalk",
     "Timeline",
     "ZbudError",
     "ZbudPool",
     "check",
+    "claims",
     "corpus",
     "doctor",
+    "exercise",
     "judge",
     "lab_picture",
     "matrix",
@@ -65,16 +80,29 @@ __all__ = [
     "memmap_picture",
     "page_picture",
     "pool_picture",
+    "predict",
     "quote",
+    "reply_tree",
     "sizes_picture",
     "sources",
 ]
 _LATER = {  # name to the module it lives in
     "BuddyLab": "widgets",
+    "MemmapView": "widgets",
+    "PageXray": "widgets",
+    "PeekerBench": "widgets",
+    "SafetyMatrix": "widgets",
+    "SchemeBuilder": "widgets",
+    "ThreadWalk": "widgets",
     "Picture": "draw",
     "check": "recordings",
+    "CLAIMS": "thread",
+    "claims": "thread",
     "corpus": "workload",
+    "exercise": "exercises",
+    "MESSAGES": "thread",
     "PEEKERS": "peekers",
+    "MOMENTS": "moments",
     "judge": "demonstrate",
     "lab_picture": "draw",
     "matrix": "demonstrate",
@@ -82,7 +110,10 @@ _LATER = {  # name to the module it lives in
     "memmap_picture": "draw",
     "page_picture": "draw",
     "pool_picture": "draw",
+    "predict": "exercises",
+    "reply_tree": "thread",
     "sizes_picture": "draw",
+    "WHO": "thread",
 }
 
 

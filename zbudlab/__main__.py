@@ -34,6 +34,8 @@ def command_check(arguments: argparse.Namespace) -> int:
 
 
 def command_matrix(arguments: argparse.Namespace) -> int:
+    if arguments.kernel != "3.10":
+        return matrix_of_today(arguments)
     from .demonstrate import matrix
     from .demonstrate.readers import READERS
     from .schemes import SCHEMES
@@ -57,6 +59,31 @@ def command_matrix(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def matrix_of_today(arguments: argparse.Namespace) -> int:
+    """Dressed pages before the readers of Linux 6.1, with the cells that a real kernel confirmed."""
+    from .demonstrate import matrix
+
+    try:
+        cells = matrix(arguments.scheme, arguments.reader, kernel=arguments.kernel)
+    except ValueError as error:
+        print(f"zbudlab: {error}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        told = [{"scheme": s, "reader": r, **vars(verdict)} for (s, r), verdict in cells.items()]
+        print(json.dumps({"kernel": arguments.kernel, "cells": told}, indent=1))
+        return 0
+    for scheme in cells.schemes:
+        mine = {reader: cells[scheme, reader] for reader in cells.readers}
+        print(scheme)
+        for reader, verdict in mine.items():
+            if verdict.word != "ok" or arguments.all:
+                print(f"    {reader:18} {verdict}")
+        confirmed = sum(vars(verdict)["real"] == "confirmed" for verdict in mine.values())
+        fine = sum(verdict.word == "ok" for verdict in mine.values())
+        print(f"    {'ok':18} {fine} of {len(mine)} readers; confirmed by a real kernel: {confirmed}")
+    return 0
+
+
 def command_demonstrate(arguments: argparse.Namespace) -> int:
     """0 if nothing was found, 1 if something was, 2 for an unknown name."""
     from .demonstrate import Answer, demonstrate
@@ -67,6 +94,9 @@ def command_demonstrate(arguments: argparse.Namespace) -> int:
     known([arguments.scheme], SCHEMES, "scheme")
     if arguments.depth < 1:
         print(f"zbudlab: --depth {arguments.depth} is no search; the least is 1", file=sys.stderr)
+        return 2
+    if arguments.meanwhile < 1:
+        print(f"zbudlab: --meanwhile {arguments.meanwhile} is no race; the least is 1", file=sys.stderr)
         return 2
     known([arguments.peeker] if arguments.peeker else [], READERS, "reader")
 
@@ -79,6 +109,7 @@ def command_demonstrate(arguments: argparse.Namespace) -> int:
         arguments.scheme,
         arguments.peeker,
         races=arguments.races,
+        meanwhile=arguments.meanwhile,
         others=arguments.others,
         depth=arguments.depth,
         words=words,
@@ -88,7 +119,34 @@ def command_demonstrate(arguments: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print(file=sys.stderr)
     print(json.dumps(answer.as_json(), indent=1) if arguments.json else answer)
+    if arguments.save and answer.found:
+        try:
+            answer.timeline().dump(arguments.save)
+        except OSError as error:
+            print(f"zbudlab: {arguments.save} cannot be written: {error.strerror or error}", file=sys.stderr)
+            return 2
     return 1 if answer.found else 0
+
+
+def command_price(arguments: argparse.Namespace) -> int:
+    from .demonstrate import price
+
+    computed = price()
+    print(json.dumps(computed.as_json(), indent=1) if arguments.json else computed)
+    return 0
+
+
+def command_claims(arguments: argparse.Namespace) -> int:
+    """What was said in the thread and can be checked, checked.  2 for a number that no claim has."""
+    from .thread import claims
+
+    try:
+        asked = claims(*arguments.numbers)
+    except KeyError as error:
+        print(f"zbudlab: {error.args[0]}", file=sys.stderr)
+        return 2
+    print(json.dumps([claim.as_json() for claim in asked], indent=1) if arguments.json else asked)
+    return 0
 
 
 def known(names: Sequence[str], all_names: Collection[str], what: str) -> list[str]:
@@ -111,11 +169,12 @@ def parser() -> argparse.ArgumentParser:
         description="Holds the model to recordings, one line a file. Exit status: 0 all agree, 1 one differs, "
         "2 one cannot be read.",
     )
-    check.add_argument("files", nargs="+", metavar="FILE", help="a trace, timeline or raw record, plain or gzip")
+    check.add_argument("files", nargs="+", metavar="FILE", help="a trace, timeline or raw record, plain or gzip; the folder of a kernel recording")
     check.set_defaults(run=command_check)
     matrix = commands.add_parser("matrix", help="every scheme before every reader: the verdicts, computed")
     matrix.add_argument("--scheme", action="append", default=[], help="only this scheme (may be repeated)")
     matrix.add_argument("--reader", action="append", default=[], help="only this reader (may be repeated)")
+    matrix.add_argument("--kernel", choices=("3.10", "6.1"), default="3.10", help="whose readers (default 3.10)")
     matrix.add_argument("--all", action="store_true", help="also the cells that are ok")
     matrix.add_argument("--json", action="store_true", help="for scripts")
     matrix.set_defaults(run=command_matrix)
@@ -123,18 +182,37 @@ def parser() -> argparse.ArgumentParser:
         "demonstrate",
         help="find the shortest trace that breaks a scheme, or say what was covered",
         description="Searches breadth first for the shortest trace that breaks a scheme. Exit status: 0 nothing found "
-        "in the scope stated, 1 found, 2 an unknown name. Ctrl-C ends the search and prints what was covered.",
+        "in the scope stated, 1 found, 2 an unknown name or a file that cannot be written. Ctrl-C ends the search and "
+        "prints what was covered.",
     )
     search.add_argument("scheme", metavar="SCHEME", help="its name; a wrong one lists them all")
     search.add_argument("--peeker", metavar="NAME", help="only this reader; a wrong name lists them all")
-    search.add_argument("--races", action="store_true", help="let zbud do one thing in the middle of a visit")
+    search.add_argument("--races", action="store_true", help="let zbud do something in the middle of a visit")
+    search.add_argument("--meanwhile", type=int, default=2, help="how many things at most (default 2)")
     search.add_argument("--others", action="store_true", help="send the readers also to a slab page of two pages")
     search.add_argument("--depth", type=int, default=4, help="steps at most (default 4)")
     search.add_argument("--seconds", type=float, default=60, help="time at most (default 60)")
     search.add_argument("--at-least", choices=("misreport", "wrong", "corrupt", "crash"), default="misreport",
                         help="how bad it must be (default misreport)")  # fmt: skip
     search.add_argument("--json", action="store_true", help="for scripts")
+    search.add_argument("--save", metavar="FILE", help="write what was found as a timeline, which can be checked")
     search.set_defaults(run=command_demonstrate)
+    price = commands.add_parser(
+        "price",
+        help="what the merged design costs: the header against the overlay, in bytes and pages, computed",
+        description="Runs the same stream of real pages through the placements of zbud's data.",
+    )
+    price.add_argument("--json", action="store_true", help="for scripts")
+    price.set_defaults(run=command_price)
+    claims = commands.add_parser(
+        "claims",
+        help="what was said in the thread, put to the test: each claim with its verdict, computed, and the evidence",
+        description="Runs each claim of the thread against the model. Exit status: 0, whatever the verdicts; 2 for a "
+        "number that no claim has.",
+    )
+    claims.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help="only these (default: all)")
+    claims.add_argument("--json", action="store_true", help="for scripts")
+    claims.set_defaults(run=command_claims)
     return top
 
 

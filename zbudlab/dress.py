@@ -85,10 +85,7 @@ def dress(memmap: Memmap, pfn: int, kind: str, *, order: int = 0, **fields: int)
     A kind of COMPOUND takes 2**`order` pages: the head, and tails that name it.  Raises ValueError for an unknown kind,
     and for an order where there is none to be; IndexError if the memmap has no such pages.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-    if bool(order) != (kind in COMPOUND):
-        raise ValueError(f"a page of kind {kind!r} has {'an order of at least 1' if kind in COMPOUND else 'no order'}")
+    check(kind, order)
     memmap.page(pfn + (1 << order) - 1)
     k, p = KINDS[kind], memmap.page(pfn)
     zone = p["flags"] >> len(PG) << len(PG)
@@ -107,3 +104,12 @@ def dress(memmap: Memmap, pfn: int, kind: str, *, order: int = 0, **fields: int)
         memmap.owner[pfn + i] = k.owner
         if i == 1:
             tail["lru.next"], tail["lru.prev"] = COMPOUND[kind], order
+
+
+def check(kind: str, order: int) -> None:
+    """Raises ValueError for an unknown kind, and for an order that it does not come in."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    if order < 0 or bool(order) != (kind in COMPOUND):
+        has = "an order of at least 1" if kind in COMPOUND else "no order"
+        raise ValueError(f"a page of kind {kind!r} has {has}, not {order}")

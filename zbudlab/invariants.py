@@ -36,13 +36,21 @@ class Observed:
     def save(self: Any) -> Any:
         """A copy of the pool and of all the memory it stands in, for `restore`."""
         ours = self.allocations, dict(self.tenants), set(self.mine), self.destroyed
-        return self.memmap.save(), self.pages.save(), ours
+        machine = vars(self.memmap).get("machine")  # what stands around the pages, if a reader has been here
+        around = None if machine is None else (machine, machine.save())
+        return self.memmap.save(), self.pages.save(), ours, around
 
     def restore(self: Any, saved: Any) -> None:
-        memory, pages, (self.allocations, tenants, mine, self.destroyed) = saved
+        memory, pages, (self.allocations, tenants, mine, self.destroyed), around = saved
         self.memmap.restore(memory)
         self.pages.restore(pages)
         self.tenants, self.mine = dict(tenants), set(mine)
+        if around is None:
+            vars(self.memmap).pop("machine", None)
+        else:
+            machine, state = around
+            vars(self.memmap)["machine"] = machine
+            machine.restore(state)
 
     def check(self: Any) -> None:
         """Hold the pool to every invariant; raises AssertionError naming the first that is broken, with the bytes."""

@@ -22,13 +22,14 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .struct_page import LIST_POISON1, LIST_POISON2, PAGE_SIZE, PG, RECORD, STRUCT_PAGE, ZONE_NORMAL, Layout, PageTail
+from .releases import LINUX_3_10, Release
+from .struct_page import LIST_POISON1, LIST_POISON2, PAGE_SIZE, RECORD, Layout
 
 if TYPE_CHECKING:
     import numpy as np
 
 VMEMMAP = 0xFFFFEA0000000000  # struct page of pfn 0
-DIRECT_MAP = 0xFFFF880000000000  # byte 0 of physical memory
+DIRECT_MAP = LINUX_3_10.direct_map  # byte 0 of physical memory, in 2013
 
 
 class KernelOops(Exception):
@@ -70,6 +71,7 @@ class Saved(NamedTuple):
     records: bytes
     frames: dict[int, bytes]
     owner: dict[int, str]
+    ram: tuple[range, ...]
 
 
 class Memmap:
@@ -78,20 +80,25 @@ class Memmap:
     `ram` lists the ranges of page frame numbers that have memory behind them; by default the frames that the records
     describe.  Frames come into being when first touched, so a memmap of a million pages costs 64 MiB, not 4 GiB.
     `owner` says in truth who has a page (pfn to a word; a missing pfn is free): no reader of the memmap can see it.
+    `release` is the kernel whose records these are.  `zero_pfn` and `huge_zero_pfn` are kernel variables: which page
+    is the zero page, and the huge one (-1: none is known).
 
     Raises ValueError if `pages` is not at least 1.
     """
 
-    layout: Layout = STRUCT_PAGE
+    zero_pfn, huge_zero_pfn = -1, -1
 
-    def __init__(self, pages: int, *, base_pfn: int = 0, ram: Iterable[range] | None = None) -> None:
+    def __init__(
+        self, pages: int, *, base_pfn: int = 0, ram: Iterable[range] | None = None, release: Release = LINUX_3_10
+    ) -> None:
         if pages < 1 or base_pfn < 0:
             raise ValueError(f"a memmap needs at least 1 page and a base pfn of at least 0, not {pages} and {base_pfn}")
+        self.release, self.layout, self._direct_map = release, release.layout, release.direct_map
         self.pfns = range(base_pfn, base_pfn + pages)
         self.ram = [self.pfns] if ram is None else list(ram)
         self.raw = bytearray(RECORD * pages)
         self.owner: dict[int, str] = {}
-        self.nr_pageflags = len(PG)  # a scheme with a flag of its own makes it one more
+        self.nr_pageflags = len(release.flags)  # a scheme with a flag of its own makes it one more
         view = memoryview(self.raw)
         views: dict[str, memoryview] = {"Q": view.cast("Q"), "I": view.cast("I"), "i": view.cast("i")}
         views |= {"H": view.cast("H"), "B": view.cast("B")}
@@ -108,7 +115,7 @@ class Memmap:
 
     def frame(self, pfn: int) -> int:
         """Kernel address of byte 0 of page frame `pfn` (mirrors page_address)."""
-        return DIRECT_MAP + PAGE_SIZE * pfn
+        return self._direct_map + PAGE_SIZE * pfn
 
     def at(self, address: int, access: str = "read") -> tuple[memoryview, int]:
         """The memory behind an 8-byte aligned kernel address, as 64-bit words, and the index of the word there.
@@ -118,7 +125,7 @@ class Memmap:
         offset = address - self._start
         if 0 <= offset < self._bytes:
             return self._words, offset >> 3
-        frame = self._frames.get((address - DIRECT_MAP) >> 12)
+        frame = self._frames.get((address - self._direct_map) >> 12)
         if frame is None:
             if address >> 64:  # addresses wrap at 64 bits
                 return self.at(address & 0xFFFF_FFFF_FFFF_FFFF, access)
@@ -127,7 +134,7 @@ class Memmap:
 
     def _new_frame(self, address: int, access: str) -> memoryview:
         """The frame behind an address that has not been touched before, if there is RAM."""
-        pfn = (address - DIRECT_MAP) >> 12
+        pfn = (address - self._direct_map) >> 12
         if not any(pfn in part for part in self.ram):
             raise KernelOops(address, access)
         return self._frames.setdefault(pfn, memoryview(bytearray(PAGE_SIZE)).cast("Q"))
@@ -169,7 +176,7 @@ class Memmap:
         if 0 <= address - self._start < self._bytes:
             pfn, byte = divmod(address - VMEMMAP, RECORD)
             return f"struct page of {pfn:#x}, byte {byte}"
-        pfn, byte = divmod(address - DIRECT_MAP, PAGE_SIZE)
+        pfn, byte = divmod(address - self._direct_map, PAGE_SIZE)
         return f"page {pfn:#x} + {byte:#05x}" if any(pfn in part for part in self.ram) else "nowhere"
 
     # ------------------------------------------------------------------ records
@@ -180,25 +187,32 @@ class Memmap:
             raise IndexError(f"pfn {pfn:#x} is outside this memmap ({self.pfns[0]:#x} to {self.pfns[-1]:#x})")
         return Page(self, pfn)
 
-    def records(self, layout: Layout = STRUCT_PAGE) -> np.ndarray[Any, Any]:
-        """All records as a numpy structured array, shape (pages,), over the very same bytes, read as `layout`."""
+    def records(self, layout: Layout | None = None) -> np.ndarray[Any, Any]:
+        """All records as a numpy structured array, shape (pages,), over the very same bytes, read as `layout`.
+
+        Without one they are read as the release has them.
+        """
         import numpy as np
 
-        return np.frombuffer(self.raw, dtype=np.dtype(layout.dtype()))
+        return np.frombuffer(self.raw, dtype=np.dtype((layout or self.layout).dtype()))
 
     def pages(self) -> Columns:
         """All records at once, by name: `memmap.pages()["_count"]` is a numpy column, shape (pages,)."""
         return Columns(self, self.records())
 
     def default_record(self) -> bytes:
-        """An idle record without its lru links: node 0, zone Normal, `_mapcount` -1, `_count` 0."""
-        return ZONE_NORMAL.to_bytes(8, "little") + bytes(16) + b"\xff\xff\xff\xff" + bytes(36)
+        """An idle record without its lru links: node 0, zone Normal, `_mapcount` -1, no reference."""
+        record, at = bytearray(RECORD), self.layout["_mapcount"].offset
+        record[:8] = (self.release.zones.index("Normal") << self.release.zone_shift).to_bytes(8, "little")
+        record[at : at + 4] = b"\xff\xff\xff\xff"
+        return bytes(record)
 
     def fill(self) -> None:
         """Make every record idle: `default_record` with lru pointing to itself."""
         self.raw[:] = self.default_record() * len(self.pfns)
-        own = array("Q", range(self._start + 32, self._start + 32 + self._bytes, RECORD))
-        self._words[4::8] = self._words[5::8] = memoryview(own)
+        lru = self.layout["lru.next"].offset
+        own = array("Q", range(self._start + lru, self._start + lru + self._bytes, RECORD))
+        self._words[lru // 8 :: 8] = self._words[lru // 8 + 1 :: 8] = memoryview(own)
 
     # ------------------------------------------------------------------ list_head, at addresses (include/linux/list.h)
 
@@ -274,13 +288,18 @@ class Memmap:
 
     def save(self) -> Saved:
         """A copy of every byte; `restore` puts it back in place, so that views of the bytes stay good."""
-        return Saved(bytes(self.raw), {pfn: bytes(f) for pfn, f in self._frames.items()}, dict(self.owner))
+        frames = {pfn: bytes(f) for pfn, f in self._frames.items()}
+        return Saved(bytes(self.raw), frames, dict(self.owner), tuple(self.ram))
 
     def restore(self, saved: Saved) -> None:
         self.raw[:] = saved.records
+        self.ram = list(saved.ram)
         for pfn in list(self._frames):
             if pfn not in saved.frames:
-                self.frame_bytes(pfn)[:] = bytes(PAGE_SIZE)
+                if any(pfn in part for part in saved.ram):
+                    self.frame_bytes(pfn)[:] = bytes(PAGE_SIZE)
+                else:  # memory that was added later
+                    del self._frames[pfn]
         for pfn, content in saved.frames.items():
             self.frame_bytes(pfn)[:] = content
         self.owner = dict(saved.owner)
@@ -328,13 +347,15 @@ class Page:
     def head(self) -> Page:
         """The head of the compound page this page belongs to, itself if none (mirrors compound_head).
 
-        Raises KernelOops if a tail's `first_page` leads outside the memmap.
+        Raises KernelOops if a tail's pointer to its head leads outside the memmap.
         """
-        if not PageTail(self):
+        release = self.memmap.release
+        if not release.tail(self):
             return self
-        pfn, byte = divmod(self["first_page"] - VMEMMAP, RECORD)
+        address = release.head(self)
+        pfn, byte = divmod(address - VMEMMAP, RECORD)
         if byte or pfn not in self.memmap.pfns:
-            raise KernelOops(self["first_page"], "read").within("compound_head")
+            raise KernelOops(address, "read").within("compound_head")
         return Page(self.memmap, pfn)
 
     def __repr__(self) -> str:
@@ -352,16 +373,17 @@ class Columns:
         return column
 
     def head(self) -> Columns:
-        """The heads: the same records, each tail replaced by the record its `first_page` names (a copy if any is)."""
+        """The heads: the same records, each tail replaced by the record of its head (a copy if any is)."""
         import numpy as np
 
-        tails = np.flatnonzero(PageTail(self))
+        tails = np.flatnonzero(self.memmap.release.tail(self))
         if not len(tails):
             return self
-        m, heads = self.memmap, self.records.copy()
+        m, heads, addresses = self.memmap, self.records.copy(), self.memmap.release.head(self)
         for i in tails:
-            pfn, byte = divmod(int(heads["first_page"][i]) - VMEMMAP, RECORD)
+            address = int(addresses[i])
+            pfn, byte = divmod(address - VMEMMAP, RECORD)
             if byte or pfn not in m.pfns:
-                raise KernelOops(int(heads["first_page"][i]), "read").within("compound_head")
+                raise KernelOops(address, "read").within("compound_head")
             heads[i] = m.records()[pfn - m.pfns.start]
         return Columns(m, heads)

@@ -359,7 +359,7 @@ def page_is_buddy(p: Page, order: int) -> bool:
     return bool(PageBuddy(p)) and p["private"] == order
 
 
-def alloc_block(pages: KernelPages | Arena, order: int) -> int:
+def alloc_block(pages: PageAllocator, order: int) -> int:
     """The first pfn of 2**order free pages side by side and aligned, all handed out; OutOfMemory if there are none.
 
     They are taken one by one, and what was taken besides is given back: no way to allocate, but what a scene needs.

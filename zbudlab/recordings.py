@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .kernel import FORMAT, INDEX, load
 from .memmap import KernelOops
 from .rows import FORMAT_VERSION, Difference, RecordingError, Row, digest, read_rows, read_text
 from .struct_page import RECORD
@@ -32,8 +33,13 @@ class Report:
 
 
 def check(path: str | Path) -> Report:
-    """Hold the model to a file.  Raises RecordingError for a file that is no recording this kit can read."""
+    """Hold the model to a file, or to the folder that a kernel was recorded in.
+
+    Raises RecordingError for what is no recording that this kit can read.
+    """
     path = Path(path)
+    if (path / INDEX).is_file():
+        path = path / INDEX
     return CHECKS[format_of(path)](path)
 
 
@@ -183,10 +189,28 @@ def check_peekers(path: Path) -> Report:
     return Report(report.ok, report.text if report.ok else f"DIFFERS {report.text}")
 
 
+def check_kernel(path: Path) -> Report:
+    """What a running kernel said of every page, and what its readers did with dressed ones."""
+    from .dressings import compare_cells
+    from .witness import FILES, compare_pfns
+
+    recording = load(path.parent)
+    files = [compare_pfns(recording, file) for file in FILES]
+    texts = [str(file) for file in files]
+    asked = [cell for cell in compare_cells(recording.cells, recording.release) if cell.modelled]
+    texts.append(f"dressed pages: {sum(cell.agree for cell in asked)} of {len(asked)} answers agree")
+    otherwise = [f"    otherwise: {cell}" for cell in asked if not cell.agree]
+    ok = not any(file.differ for file in files)
+    return Report(
+        ok, "\n".join([f"{'ok' if ok else 'DIFFERS'} Linux {recording.release}, {'; '.join(texts)}", *otherwise])
+    )
+
+
 CHECKS: dict[str, Callable[[Path], Report]] = {
     "zbud-trace": check_trace,
     "zbud-timeline": check_trace,
     "zbud-structpage": check_raw,
     "zbud-header": check_raw,
     "peeker vectors": check_peekers,
+    FORMAT: check_kernel,
 }

@@ -13,6 +13,11 @@ are the recordings' (conformance README).  Ours, in addition:
     ["b", address, hex]                              bytes written at a kernel address
     ["u", address, outcome, pages_nr]                an unchecked free
     ["d", checked, err]                              destroy
+    ["p", reader, pfn, outcome]                      a reader's visit to a page
+    ["q", reader, pfn, pause, rows, outcome]         the same, interrupted at a pause by what rows say
+    ["k", kind, order, pfn]                          2**order pages taken and dressed as others' (pfn: or why not)
+
+An outcome is {"value": what was returned}, or {"oops": ...}, {"stuck": ...}, {"beyond": ...} in words.
 
 Where an operation came upon damage, its err is the oops in words; where an evict callback raised instead of returning,
 its rc is the errno name, the oops, or the name of the exception, and so is the err of the row.
@@ -37,6 +42,9 @@ LENGTHS = {"a": (7,), "h": (7,), "f": (3, 4), "r": (5,), "z": (6,), "#": (2,), "
     "b": (3,),
     "u": (4,),
     "d": (3,),
+    "p": (4,),
+    "q": (6,),
+    "k": (4,),
 }  # of each kind of row
 Row = list[Any]
 
@@ -116,14 +124,47 @@ def caption(row: Row, pages_before: int = 0) -> Caption:
             f"{row[1]} {'retries' if kind == 'r' else 'pages'}",
             f"{row[2]}; {came}",
         )
+    if kind in "pq":
+        return Caption(row[1], f"at p{row[2]}" + (_meanwhile(row) if kind == "q" else ""), returned(row[-1]))
     words = {
         "w": lambda: Caption("write", f"{len(row[3]) // 2} bytes to allocation {row[1]}", f"at byte {row[2]}"),
         "b": lambda: Caption("poke", f"{len(row[2]) // 2} bytes", f"at {row[1]}"),
         "u": lambda: Caption("free, unchecked", row[1], row[2]),
         "d": lambda: Caption("destroy", "the pool" if row[1] else "the pool, unchecked", row[2]),
+        "k": lambda: Caption("dress", *_dressed(*row[1:])),
         "#": lambda: Caption("remark", row[1], ""),
     }
     return words.get(kind, lambda: Caption("state", row[1], ""))()
+
+
+def _meanwhile(row: Row) -> str:
+    done = ", then ".join(str(caption(inner)) for inner in row[4])
+    return f", at pause {row[3]} meanwhile {done or 'nothing'}"
+
+
+def _dressed(kind: str, order: int, pfn: int | str) -> tuple[str, str]:
+    if isinstance(pfn, str):
+        return f"{count(1 << order, 'page')} as {kind}", pfn
+    return f"p{pfn}" + (f" to p{pfn + (1 << order) - 1}" if order else "") + f" as {kind}", ""
+
+
+def returned(outcome: dict[str, Any]) -> str:
+    """What came of a visit, in words.
+
+    >>> returned({"value": -16}), returned({"beyond": "shrink_slab"})
+    ('returned -16', 'goes on beyond the model, in shrink_slab')
+    """
+    ((how, what),) = outcome.items()
+    if how == "value":
+        return f"returned {what:#x}" if isinstance(what, int) and what >> 16 > 0 else f"returned {what}"
+    return f"goes on beyond the model, in {what}" if how == "beyond" else str(what)
+
+
+def pages_after(row: Row) -> int | None:
+    """How many pages the pool had after an event, if its row tells."""
+    if row[0] == "q":
+        return next((n for n in map(pages_after, reversed(row[4])) if n is not None), None)
+    return int(row[-1]) if row[0] in "ahfruz" else None
 
 
 def read_rows(path: str | Path) -> list[Any]:

@@ -174,6 +174,10 @@ _ALL = (
     INLINE_HEADER,
 )
 SCHEMES: Mapping[str, Scheme] = MappingProxyType({s.name: s for s in _ALL})
+# What only a later kernel has: a page type is bits cleared from -1 in the word of _mapcount, here one that is nobody's.
+LATER_SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+    {"page-type": variant(INLINE_HEADER, "page-type", "header in the page, a page type: Linux 6.1", mapcount=~0x1000)}
+)
 
 
 class Bookkeeping:

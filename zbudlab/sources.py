@@ -78,6 +78,23 @@ SOURCES = {
         "recordings of the original C allocators, compiled unchanged and run in user space",
         "tests/data; the blob ids above are those of the files that were compiled",
     ),
+    "layout-6.1": Source(
+        "struct page and page flags of Linux 6.1: offsets, sizes and bits, as the kernel itself tells them",
+        "/sys/kernel/btf/vmlinux of Debian's linux-image-6.1.0-56-amd64 (6.1.192-2), kept in the recording",
+    ),
+    "layout-6.12": Source(
+        "the same of Linux 6.12",
+        "/sys/kernel/btf/vmlinux of Debian's linux-image-6.12.117+deb12-amd64, kept in the recording",
+    ),
+    "readers-6.1": Source(
+        "the readers of Linux 6.1: kpageflags, memory_failure, soft_offline, page isolation, compaction, free checks",
+        "fs/proc/page.c, mm/memory-failure.c, mm/page_isolation.c, mm/compaction.c, mm/migrate.c, mm/page_alloc.c, "
+        "Linux 6.1; two later changes that 6.1.192 shows: PG_mlocked and private are dealt with when a page is freed",
+    ),
+    "readers-6.12": Source(
+        "kpageflags, kpagecount and the free check of Linux 6.12",
+        "fs/proc/page.c, fs/proc/internal.h, mm/page_alloc.c, Linux 6.12",
+    ),
 }
 
 

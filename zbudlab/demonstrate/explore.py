@@ -1,8 +1,8 @@
 """Small scope, every way: the shortest trace that breaks a scheme, or what was covered without finding one.
 
 The search goes breadth first through what zbud and a reader can do on a small machine: allocate one of a few sizes,
-free, reclaim, send a reader to a page; with `races`, also one operation of zbud's in the middle of a visit.  A state is
-the bytes: two ways to the same bytes are one state.  What is found first is the shortest, and it can be replayed.
+free, reclaim, send a reader to a page; with `races`, also a few operations of zbud's in the middle of a visit.  A state
+is the bytes: two ways to the same bytes are one state.  What is found first is the shortest, and it is a timeline.
 
 What is not found is not proved absent, except within the scope, and the scope is part of the answer.
 """
@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from ..dress import dress
 from ..memmap import KernelOops
-from ..page_alloc import alloc_block
-from ..rows import count
+from ..rows import Row, count
 from ..schemes import SCHEMES, Scheme
 from ..struct_page import PAGE_SIZE
+from ..timeline import EVICTORS, Timeline
 from ..versions import Handle, ZbudError
 from .judge import PLACES, WORDS, Scene, Verdict, changes, judged
 from .readers import READERS, Reader
@@ -32,7 +32,7 @@ class Step:
     """One thing that is done.  `kind` is alloc, free, reclaim, visit or race; `words` say it."""
 
     kind: str
-    what: Any  # chunks; a tenant (pfn, slot); an evictor; (reader, pfn); (reader, pfn, pause, Step)
+    what: Any  # chunks; (pfn, slot, allocation); an evictor; (reader, pfn); (reader, pfn, pause, Steps)
 
     def __str__(self) -> str:
         if self.kind == "alloc":
@@ -44,7 +44,25 @@ class Step:
         if self.kind == "visit":
             return f"{self.what[0]} at p{self.what[1]}"
         reader, pfn, pause, meanwhile = self.what
-        return f"{reader} at p{pfn}; at pause {pause}, meanwhile: {meanwhile}"
+        return f"{reader} at p{pfn}; at pause {pause}, meanwhile: {', then '.join(map(str, meanwhile))}"
+
+    def on(self, timeline: Timeline) -> None:
+        """Do it on a timeline, as an event."""
+        with suppress(ZbudError, KernelOops):
+            if self.kind == "reclaim":
+                timeline.evict = EVICTORS[self.what]
+                timeline.reclaim(1)
+            elif self.kind == "visit":
+                timeline.visit(*self.what)
+            elif self.kind == "race":
+                reader, pfn, pause, meanwhile = self.what
+                timeline.race(reader, pfn, pause, [step.row() for step in meanwhile])
+            else:
+                timeline.perform(self.row())
+
+    def row(self) -> Row:
+        """An alloc or a free as a timeline's row, without what comes of it."""
+        return ["a", 64 * self.what] if self.kind == "alloc" else ["f", self.what[2]]
 
 
 @dataclass
@@ -62,6 +80,7 @@ class Answer:
     depth: int
     races: bool
     others: bool = False
+    meanwhile: int = 1  # operations of zbud's inside one visit, at most
     verdict: Verdict | None = None
     steps: tuple[Step, ...] = ()
     place: int = PLACES[0]
@@ -79,7 +98,9 @@ class Answer:
         """What was tried, in words."""
         operations = f"alloc of {', '.join(map(str, self.sizes))} chunks, free, reclaim"
         readers = ", ".join(self.readers)
-        races = "with one operation of zbud's inside each visit" if self.races else "no races"
+        few = "1 alloc or free" if self.meanwhile == 1 else f"{self.meanwhile} allocs or frees"
+        inside = f"with up to {few} of zbud's inside a visit"
+        races = f"{inside}, at once, where it has begun to hold zbud's data changed" if self.races else "no races"
         also = "zbud's pages and a slab page of two" if self.others else "zbud's pages"
         places = " and ".join(f"{place:#x}" for place in PLACES)
         covered = f"{self.states:,} states, {self.tried:,} steps, all traces of up to {self.completed} steps"
@@ -99,13 +120,24 @@ class Answer:
         lines += [f"  {self.verdict.why}", f"  ({count(self.states, 'state')} searched)"]
         return "\n".join(lines)
 
+    def timeline(self) -> Timeline:
+        """What was found as a timeline, at its end: other people's pages are dressed first, then each step is an event.
+
+        If nothing was found, these pages are all there is.
+        """
+        timeline = ground(self.scheme, self.place, others=self.others)[0].timeline
+        for step in self.steps:
+            step.on(timeline)
+        return timeline
+
     def replay(self) -> Iterator[tuple[Step, list[str], Verdict | None]]:
         """The steps done again on a fresh machine: each with what it changed, and what came of it."""
+        timeline = self.timeline()
         world = World(self.scheme, self.place, self.readers, self.sizes, others=self.others)
-        for step in self.steps:
+        for i, step in enumerate(self.steps, len(timeline.events) - len(self.steps) + 1):
             world.scene.keep()
             verdict = world.do(step)
-            yield step, [str(change) for change in changes(world.scene)], verdict
+            yield step, [str(change) for change in timeline.changes(i)], verdict
 
     def as_json(self) -> dict[str, Any]:
         verdict = None if self.verdict is None else {"word": self.verdict.word, "why": self.verdict.why}
@@ -114,6 +146,14 @@ class Answer:
             "scheme": self.scheme.name, "found": verdict, "steps": steps, "place": f"{self.place:#x}",
             "states": self.states, "depth_completed": self.completed, "scope": self.scope(),
         }  # fmt: skip
+
+
+def ground(scheme: Scheme, place: int, *, others: bool) -> tuple[Scene, list[int]]:
+    """Where a search begins: an empty pool, and the pages that are not zbud's (head and tail of a slab page)."""
+    scene = Scene(scheme, place, tenants=(), pages=16)
+    first = scene.timeline.dress("compound slab", 1) if others else 0
+    scene.keep()
+    return scene, [first, first + 1] if others else []
 
 
 class World:
@@ -128,16 +168,11 @@ class World:
         *,
         others: bool = False,
     ) -> None:
-        self.scene = Scene(scheme, place, tenants=(), pages=16)
+        self.scene, self.others = ground(scheme, place, others=others)
         self.pool, self.readers, self.sizes = self.scene.pool, [READERS[name] for name in readers], sizes
         self.pool.evict = lambda pool, handle: self.evictor(handle)
         self.evictor: Callable[[Handle], int] = self.accepts
-        self.others: list[int] = []  # pages that are not zbud's: head and tail of a slab page
-        if others:
-            first = alloc_block(self.scene.pages, 1)
-            dress(self.pool.memmap, first, "compound slab", order=1)
-            self.others = [first, first + 1]
-            self.scene.keep()
+        self.left: list[Step] = []  # what zbud could have done next in the middle of the last race
 
     def accepts(self, handle: Handle) -> int:
         self.pool.free(handle)
@@ -162,7 +197,7 @@ class World:
             if chunks <= self.pool.capacity:
                 yield Step("alloc", chunks)
         for handle in self.pool.tenants.values():
-            yield Step("free", (handle.pfn, handle.slot))
+            yield Step("free", (handle.pfn, handle.slot, handle.allocation))
         if self.pool.mine:
             yield Step("reclaim", "accepts")
             yield Step("reclaim", "refuses")
@@ -173,13 +208,15 @@ class World:
                 yield Step("visit", (reader.name, pfn))
 
     def races(self) -> Iterator[Step]:
-        """Each visit, interrupted wherever zbud's data is changed for a moment, by each operation."""
+        """Each visit, interrupted wherever zbud's data is changed for a moment, by each alloc and free."""
         for reader in self.readers:
             for pfn in sorted(self.pool.mine):
                 for pause in self.pauses(reader, pfn):
-                    for meanwhile in list(self.operations()):
-                        if meanwhile.kind != "reclaim":
-                            yield Step("race", (reader.name, pfn, pause, meanwhile))
+                    for meanwhile in self.requests():
+                        yield Step("race", (reader.name, pfn, pause, (meanwhile,)))
+
+    def requests(self) -> list[Step]:
+        return [step for step in self.operations() if step.kind != "reclaim"]
 
     def pauses(self, reader: Reader, pfn: int) -> list[int]:
         """The pauses of a visit at which zbud's data is not as it was; the first of each run of them."""
@@ -199,8 +236,7 @@ class World:
             if step.kind == "alloc":
                 self.pool.alloc(64 * step.what)
             elif step.kind == "free":
-                pfn, slot = step.what
-                self.pool.free(next(h for h in self.pool.tenants.values() if (h.pfn, h.slot) == (pfn, slot)))
+                self.pool.free(next(h for h in self.pool.tenants.values() if h.allocation == step.what[2]))
             elif step.kind == "reclaim":
                 self.evictor = getattr(self, step.what)
                 self.pool.reclaim(1)
@@ -232,15 +268,15 @@ class World:
         verdict = judged(self.scene, READERS[name], pfn, visit)
         return None if verdict.word == "ok" else verdict
 
-    def race(self, name: str, pfn: int, pause: int, meanwhile: Step) -> Verdict | None:
-        """A visit with an operation of zbud's in the middle.  What is wrong afterwards shows in zbud's own lists."""
-        visit = READERS[name].visit(self.scene.machine, pfn)
-        broken = None
+    def race(self, name: str, pfn: int, pause: int, meanwhile: tuple[Step, ...]) -> Verdict | None:
+        """A visit with operations of zbud's in the middle.  What is wrong afterwards shows in zbud's own lists."""
+        visit, self.left = READERS[name].visit(self.scene.machine, pfn), []
         for i, _ in enumerate(visit):
             if i == pause:
-                broken = self.do(meanwhile)
-                if broken:
-                    return Verdict(broken.word, broken.why, race=True)
+                for step in meanwhile:
+                    if broken := self.do(step):
+                        return Verdict(broken.word, broken.why, race=True)
+                self.left = self.requests()
         if visit.oops is not None or visit.stuck is not None:
             return Verdict("crash", str(visit.oops or visit.stuck), race=True)
         try:
@@ -254,13 +290,14 @@ class World:
         return None
 
 
-@dataclass
-class _Node:
+class State(NamedTuple):
     """A state that was reached, and how."""
 
     saved: Any
     steps: tuple[Step, ...]
-    handled: int = field(default=0)
+
+
+Raced = tuple[State, Step, list[Step]]  # a race tried from a state, and what zbud could have done next in its middle
 
 
 def demonstrate(
@@ -268,6 +305,7 @@ def demonstrate(
     peeker: str | None = None,
     *,
     races: bool = False,
+    meanwhile: int = 2,
     others: bool = False,
     depth: int = 4,
     words: tuple[str, ...] = WORDS[1:],
@@ -277,9 +315,10 @@ def demonstrate(
 ) -> Answer:
     """Search for the shortest trace to one of the verdicts in `words`, by one reader or all, up to `depth` steps.
 
-    With `others`, the readers also go to a page that is not zbud's: a slab page of two, head and tail.
-    Ctrl-C ends the search; the answer then says what was covered.  Raises ValueError for an unknown scheme or reader,
-    and for a depth below 1.
+    With `races`, zbud also does up to `meanwhile` things in the middle of a visit: fewer are tried before more.  With
+    `others`, the readers also go to a page that is not zbud's: a slab page of two, head and tail.
+    Ctrl-C ends the search; the answer then says what was covered, and so it does after `seconds`.  Raises ValueError
+    for an unknown scheme or reader, and for a depth or a number of things below 1.
     """
     if isinstance(scheme, str):
         if scheme not in SCHEMES:
@@ -287,58 +326,105 @@ def demonstrate(
         scheme = SCHEMES[scheme]
     if peeker is not None and peeker not in READERS:
         raise ValueError(f"unknown reader {peeker!r}; known: {', '.join(READERS)}")
-    if depth < 1:
-        raise ValueError(f"a search of {depth} steps finds nothing; the least is 1")
+    if depth < 1 or meanwhile < 1:
+        raise ValueError(
+            f"a search of {depth} steps finds nothing; the least is 1"
+            if depth < 1
+            else f"a race with {meanwhile} operations of zbud's is none; the least is 1"
+        )
     readers = (peeker,) if peeker else tuple(READERS)
-    answer = Answer(scheme, readers, words, sizes, depth, races, others)
-    start = time.monotonic()
-    worlds = [World(scheme, place, readers, sizes, others=others) for place in PLACES]
-    frontiers = [[_Node(world.pool.save(), ())] for world in worlds]
-    known = [{world.key()} for world in worlds]
+    answer = Answer(scheme, readers, words, sizes, depth, races, others, meanwhile)
+    search = Search(answer, seconds, progress)
     try:
-        for _ in range(depth):
-            for i, world in enumerate(worlds):
-                frontiers[i] = list(_expand(world, frontiers[i], known[i], answer))
-                if answer.found:
-                    answer.place = PLACES[i]
-                    return answer
-                if time.monotonic() - start > seconds:
-                    answer.stopped = True
-                    return answer
-                if progress:
-                    progress(answer)
-            answer.completed += 1
+        search.run()
     except KeyboardInterrupt:
         answer.stopped = True
-    finally:
-        answer.seconds = time.monotonic() - start
+    except Over:
+        pass
+    answer.seconds = time.monotonic() - search.begun
     return answer
 
 
-def _expand(world: World, frontier: list[_Node], known: set[bytes], answer: Answer) -> Iterator[_Node]:
-    """One step further from every state of a frontier; ends at the first find."""
-    for node in frontier:
-        _restore(world, node.saved)
-        steps = [*world.visits(), *(world.races() if answer.races else ()), *world.operations()]
-        for step in steps:
-            _restore(world, node.saved)
-            answer.tried += 1
-            verdict = world.do(step)
-            if verdict is not None and verdict.word in answer.words:
-                answer.verdict, answer.steps = verdict, (*node.steps, step)
-                return
-            if verdict is not None and verdict.word == "crash":
-                continue  # the machine is dead
-            key = world.key()
-            if key not in known:
-                known.add(key)
-                answer.states += 1
-                yield _Node(world.pool.save(), (*node.steps, step))
+class Over(Exception):
+    """A search has ended before its depth was reached: something was found, or the time is up."""
+
+
+class Search:
+    """Two worlds, in which the pool lies at one place and at the other, searched side by side."""
+
+    def __init__(self, answer: Answer, seconds: float, progress: Callable[[Answer], None] | None) -> None:
+        self.answer, self.progress = answer, progress or (lambda answer: None)
+        self.begun = self.told = time.monotonic()
+        self.end = self.begun + seconds
+        self.worlds = [
+            World(answer.scheme, place, answer.readers, answer.sizes, others=answer.others) for place in PLACES
+        ]
+        self.known = [{world.key()} for world in self.worlds]
+
+    def run(self) -> None:
+        """Go from depth to depth until something is found, or the depth that was asked for is reached."""
+        frontiers = [[State(world.pool.save(), ())] for world in self.worlds]
+        for _ in range(self.answer.depth):
+            reached: list[list[State]] = [[], []]
+            raced: list[list[Raced]] = [[], []]
+            for i in range(2):
+                self.expand(i, frontiers[i], reached[i], raced[i])
+            for _ in range(self.answer.meanwhile - 1):
+                shorter, raced = raced, [[], []]
+                for i in range(2):
+                    self.lengthen(i, shorter[i], reached[i], raced[i])
+            frontiers = reached
+            self.answer.completed += 1
+            self.progress(self.answer)
+
+    def expand(self, i: int, frontier: list[State], reached: list[State], raced: list[Raced]) -> None:
+        """One step further from every state of a frontier."""
+        world = self.worlds[i]
+        for state in frontier:
+            _restore(world, state.saved)
+            for step in [*world.visits(), *(world.races() if self.answer.races else ()), *world.operations()]:
+                self.attempt(i, state, step, reached, raced)
+
+    def lengthen(self, i: int, shorter: list[Raced], reached: list[State], raced: list[Raced]) -> None:
+        """The races tried last, each with one more thing that zbud does in the middle."""
+        for state, step, left in shorter:
+            *visit, meanwhile = step.what
+            for another in left:
+                self.attempt(i, state, Step("race", (*visit, (*meanwhile, another))), reached, raced)
+
+    def attempt(self, i: int, state: State, step: Step, reached: list[State], raced: list[Raced]) -> None:
+        """Do a step from a state; what it leads to is what was looked for, or is new, or is passed over."""
+        answer, world = self.answer, self.worlds[i]
+        _restore(world, state.saved)
+        answer.tried += 1
+        if not answer.tried & 63:
+            self.look_at_the_clock()
+        verdict = world.do(step)
+        if verdict is not None and verdict.word in answer.words:
+            answer.verdict, answer.steps, answer.place = verdict, (*state.steps, step), PLACES[i]
+            raise Over
+        if verdict is not None and verdict.word == "crash":
+            return  # the machine is dead
+        if step.kind == "race":
+            raced.append((state, step, world.left))
+        key = world.key()
+        if key not in self.known[i]:
+            self.known[i].add(key)
+            answer.states += 1
+            world.scene.machine.log.clear()
+            reached.append(State(world.pool.save(), (*state.steps, step)))
+
+    def look_at_the_clock(self) -> None:
+        now = time.monotonic()
+        if now > self.end:
+            self.answer.stopped = True
+            raise Over
+        if now > self.told + 0.2:
+            self.told = now
+            self.progress(self.answer)
 
 
 def _restore(world: World, saved: Any) -> None:
     world.pool.restore(saved)
     world.scene.saved = saved
     world.scene.raw = saved[0].records
-    world.scene.machine.log.clear()
-    world.scene.machine.poisoned = 0

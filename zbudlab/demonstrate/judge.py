@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..memmap import KernelOops, Memmap
-from ..page_alloc import KernelPages
+from ..changes import SLUBS as SLUBS
+from ..changes import Change, by_piece, pieces_of_header, pieces_of_record
+from ..memmap import DIRECT_MAP, KernelOops
 from ..peekers.machine import Machine, Stuck
 from ..peekers.rules import Visit
 from ..schemes import FLAGS, NEW_FLAG, SCHEMES, Scheme
-from ..struct_page import PAGE_SIZE, PG, RECORD, STRUCT_PAGE
+from ..struct_page import PG, RECORD, STRUCT_PAGE
+from ..timeline import Timeline
 from ..versions import Handle, ZbudError
 from ..zbud import ZbudPool
 from .readers import READERS, REPORTS, Reader
@@ -25,7 +27,6 @@ from .readers import READERS, REPORTS, Reader
 WORDS = ("ok", "misreport", "wrong", "corrupt", "crash")  # from bad to worse
 # Two places for the pool structure: physical addresses without and with bit 29, which one reader happens to look at.
 PLACES = (0x1B2C3800, 0x3B2C3800)
-SLUBS = {"freelist": (16, 8), "SLUB's counters": (24, 4), "slab_cache": (48, 8)}  # a slab page's fields that are SLUB's
 SIZES = ((9, 19), (12, 30), (0, 52), (51, 0), (11, 20), (10, 0))  # first and last chunks: odd, even, 3 modulo 4
 
 
@@ -55,22 +56,19 @@ class Scene:
     """A small machine with a pool of a scheme on it, put back as it was after each try.
 
     `place` is the physical address of the pool structure, `tenants` are the chunk counts to begin with.  `plain` is an
-    ordinary kernel page.
+    ordinary kernel page.  `timeline` tells how the other pages came to be what they are; what is done to the pool
+    itself is no event of it.
     """
 
     def __init__(
         self, scheme: Scheme | str, place: int = PLACES[0], tenants: Sequence[tuple[int, int]] = SIZES, pages: int = 24
     ) -> None:
-        home = place // PAGE_SIZE
-        memmap = Memmap(pages, ram=[range(pages), range(home, home + 1)])
-        self.pages = KernelPages(memmap)
-        self.pool = ZbudPool("v12", self.pages, scheme=scheme, address=memmap.frame(0) + place)
+        self.timeline = Timeline("v12", pages - 1, scheme=scheme, allocator="kernel", address=DIRECT_MAP + place)
+        self.pool, self.pages = self.timeline.pool, self.timeline.pool.pages
         self.machine = Machine.of(self.pages)
-        self.machine.check_at_prep = (1 << memmap.nr_pageflags) - 1
-        self.plain = [self.pages.alloc_page("kernel") for _ in range(4)][-1]  # so that zbud's are not the last pages
+        self.plain = [self.timeline.dress("kernel") for _ in range(4)][-1]  # so that zbud's are not the last pages
         for first, last in tenants:
             self.fill(first, last)
-        self.whose: dict[int, str] = {}
         self.keep()
 
     def fill(self, first: int, last: int) -> None:
@@ -84,32 +82,17 @@ class Scene:
 
     def keep(self) -> None:
         """What is now is what `back` goes back to, and what changes are measured against."""
+        self.machine.log.clear()
         self.saved = self.pool.save()
-        self.raw = bytes(self.pool.memmap.raw)
+        self.raw: bytes = self.saved[0].records
 
     def back(self) -> None:
         self.pool.restore(self.saved)
-        self.machine.log.clear()
-        self.machine.poisoned = 0
 
     def before(self, pfn: int) -> bytes:
         """The record of a page as it was."""
         at = RECORD * (pfn - self.pool.memmap.pfns[0])
         return self.raw[at : at + RECORD]
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something that is not as it was: `what` of page `pfn`, zbud's own or not."""
-
-    zbuds: bool
-    what: str
-    pfn: int
-    old: int
-    new: int
-
-    def __str__(self) -> str:
-        return f"{self.what} of p{self.pfn} goes from {self.old:#x} to {self.new:#x}"
 
 
 def changes(scene: Scene) -> list[Change]:
@@ -119,18 +102,12 @@ def changes(scene: Scene) -> list[Change]:
     if scheme.home == "record" and memmap.raw == scene.raw:
         return found
     for pfn in sorted(scene.pool.mine):
-        if scheme.home == "frame":
+        if header := pieces_of_header(scheme):
             then, now = scene.saved[0].frames.get(pfn, bytes(RECORD))[:RECORD], bytes(memmap.frame_bytes(pfn)[:RECORD])
-            found += _differences(scheme.pieces(), True, pfn, then, now)
+            found += by_piece(header, memmap.frame(pfn), pfn, then, now)
         then, now = scene.before(pfn), memmap.page(pfn).raw
-        if then == now:
-            continue
-        pieces = scheme.pieces() if scheme.home == "record" else SLUBS if scheme.slab else {}
-        found += _differences(pieces, True, pfn, then, now)
-        rest = {f.name: (f.offset, f.size) for f in STRUCT_PAGE.values() if f.name not in ("pfmemalloc", "first_page")}
-        for offset, size in pieces.values():
-            rest = {name: (o, n) for name, (o, n) in rest.items() if o + n <= offset or offset + size <= o}
-        found += _differences(rest, False, pfn, then, now)
+        if then != now:
+            found += by_piece(pieces_of_record(scheme), memmap.record(pfn), pfn, then, now)
     return found
 
 
@@ -138,15 +115,6 @@ def read(record: bytes, name: str) -> int:
     """A field of struct page, from the bytes of a record."""
     f = STRUCT_PAGE[name]
     return int.from_bytes(record[f.offset : f.offset + f.size], "little", signed=f.signed)
-
-
-def _differences(
-    pieces: Mapping[str, tuple[int, int]], zbuds: bool, pfn: int, then: bytes, now: bytes
-) -> Iterator[Change]:
-    for name, (offset, size) in pieces.items():
-        old, new = (int.from_bytes(raw[offset : offset + size], "little") for raw in (then, now))
-        if old != new:
-            yield Change(zbuds, name, pfn, old, new)
 
 
 def judged(scene: Scene, reader: Reader, pfn: int, visit: Visit, *, evicting: bool = False) -> Verdict:
@@ -235,9 +203,12 @@ class Done(Exception):
     """Out of a callback."""
 
 
-def in_the_window(scene: Scene, reader: Reader) -> Iterator[Verdict]:
-    """While the reader holds zbud's data changed, zbud does one thing; then both go on, and the pool is drained."""
-    for pfn in sorted(scene.pool.mine):
+def in_the_window(scene: Scene, reader: Reader, pfns: Iterable[int] | None = None) -> Iterator[Verdict]:
+    """While the reader holds zbud's data changed, zbud does one thing; then both go on, and the pool is drained.
+
+    `pfns` are the pages that the reader goes to, by default all of the pool's.
+    """
+    for pfn in sorted(scene.pool.mine) if pfns is None else pfns:
         for deed, act in deeds(scene):
             visit = reader.visit(scene.machine, pfn)
             verdict, acted = None, False
@@ -337,7 +308,9 @@ def demands(scheme: Scheme | str, verdicts: Sequence[Verdict] = ()) -> dict[str,
 
 
 class Matrix(dict[tuple[str, str], Verdict]):
-    """(scheme, reader) to Verdict."""
+    """(scheme, reader) to Verdict.  `own` are schemes, by name, that are not among SCHEMES."""
+
+    own: Mapping[str, Scheme] = {}
 
     @property
     def schemes(self) -> list[str]:
@@ -349,13 +322,17 @@ class Matrix(dict[tuple[str, str], Verdict]):
 
     def demands(self, scheme: str) -> dict[str, str]:
         """The four demands, with how a scheme meets them before the readers of this matrix."""
-        return demands(scheme, [self[scheme, reader] for reader in self.readers])
+        declared = self.own.get(scheme, scheme)
+        return demands(declared, [self[scheme, reader] for reader in self.readers])
 
 
-def matrix(schemes: Iterable[str] = (), readers: Iterable[str] = (), *, races: bool = True) -> Matrix:
-    """Schemes before readers, by name (none given: all), computed."""
-    return Matrix(
-        ((scheme, reader), judge(scheme, reader, races=races))
-        for scheme in (list(schemes) or SCHEMES)
+def matrix(schemes: Iterable[str | Scheme] = (), readers: Iterable[str] = (), *, races: bool = True) -> Matrix:
+    """Schemes (of SCHEMES by name, or your own) before readers, by name; none given: all.  Computed."""
+    asked = {s if isinstance(s, str) else s.name: s for s in (list(schemes) or SCHEMES)}
+    found = Matrix(
+        ((name, reader), judge(scheme, reader, races=races))
+        for name, scheme in asked.items()
         for reader in (list(readers) or READERS)
     )
+    found.own = {name: scheme for name, scheme in asked.items() if isinstance(scheme, Scheme)}
+    return found

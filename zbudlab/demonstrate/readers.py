@@ -8,13 +8,14 @@ is declared here, and a test sends every reader to a plain kernel page to see wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from ..peekers import PEEKERS
 from ..peekers.machine import LRU_LOCK
 from ..peekers.report import KPF, SLABS, kpf_names
-from ..peekers.rules import Visit
+from ..peekers.rules import Steps, Visit
 
 TAKES, DECIDES, REPORTS = "takes a reference", "decides and acts", "reports"
 BUSY, IO_ERROR = -16, -5
@@ -38,9 +39,18 @@ class Reader:
     def visit(self, around: Any, pfn: int) -> Visit:
         """A visit, ready to be taken step by step."""
         visit = PEEKERS[self.peeker].steps(around, pfn)
-        if self.prepare:
-            self.prepare(visit)
+        if self.prepare:  # as its first deed, before the first pause
+            visit.peeker = copy(visit.peeker)
+            visit.peeker.plan = _prepared(self.prepare, visit.peeker.plan)
         return visit
+
+
+def _prepared(prepare: Callable[[Visit], None], plan: Callable[[Visit], Steps]) -> Callable[[Visit], Steps]:
+    def both(visit: Visit) -> Steps:
+        prepare(visit)
+        return (yield from plan(visit))
+
+    return both
 
 
 def with_lru_lock(visit: Visit) -> None:
@@ -91,3 +101,16 @@ _ALL = (
     Reader("crash", "crash", REPORTS, 0, "in none of the special totals", slab=SLABS),
 )
 READERS = {reader.name: reader for reader in _ALL}
+
+
+def begin(name: str, around: Any, pfn: int) -> Visit:
+    """A visit by name, ready to be taken step by step: of a reader of READERS, or of any other peeker of PEEKERS.
+
+    Where both have the name, the reader is meant: `unpoison` poisons first.  Raises ValueError for an unknown name,
+    IndexError for a page outside of the memmap.
+    """
+    if name in READERS:
+        return READERS[name].visit(around, pfn)
+    if name not in PEEKERS:
+        raise ValueError(f"unknown reader {name!r}; known: {', '.join(dict.fromkeys((*READERS, *PEEKERS)))}")
+    return PEEKERS[name].steps(around, pfn)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -56,6 +57,7 @@ class Fig:
         "S": "M1.5 0V6M4.5 0V6",
         "U": "M0 1.5H6M0 4.5H6",
         "F": "M1.5 .6v1.8M4.5 3.6v1.8",
+        "N": "M0 3H6M3 0V6",  # where choices collide, in amber
     }
 
     def __init__(self, title: str, desc: str, width: int = WIDE) -> None:
@@ -64,6 +66,8 @@ class Fig:
         self.parts: list[str] = []
         self.lines: list[str] = []
         self.hatches: dict[str, str] = {}  # hatch to the tag whose colour it has
+        self.stamps: dict[str, str] = {}  # a drawing that is used many times: its SVG to its name
+        self.data: dict[str, object] = {}  # data attributes of the whole: row=8, focus="byte:24"
 
     # ---------------------------------------------------------------- text twin
 
@@ -99,8 +103,26 @@ class Fig:
         words = html.escape(str(s).replace("-", "\u2212") if mono and _is_number(s) else str(s))
         self.add(f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{colour(fill)}"{extra}>{words}</text>')
 
+    def stamp(self, x: float, y: float, svg: str) -> None:
+        """A shape (one element, drawn about the origin) that stands in many places: it is in the file once."""
+        name = self.stamps.setdefault(svg, f"s{len(self.stamps)}")
+        self.add(f'<use href="#@id@-{name}" x="{x:g}" y="{y:g}"/>')
+
     def small(self, x: float, y: float, s: object, **k: object) -> None:
         self.text(x, y, s, 11, **k)  # type: ignore[arg-type]
+
+    def para(self, x: float, y: float, w: float, s: str, size: int = 11, fill: str = "ink", lead: float = 16) -> float:
+        """Words in lines of at most `w` px; returns the y of the line that would come next."""
+        for line in textwrap.wrap(s, max(12, int(w / (0.52 * size))), break_on_hyphens=False):
+            self.text(x, y, line, size, fill)
+            y += lead
+        return y
+
+    def panel(self, since: int, y: float, bottom: float) -> None:
+        """A panel for what is open, put behind all that was drawn since there were `since` parts."""
+        self.rect(0, y, self.width, bottom - y, "panel", rx=4)
+        self.rect(0, y, 4, bottom - y, "now")
+        self.parts[since:since] = [self.parts.pop(-2), self.parts.pop()]
 
     def plate(self, x: float, y: float, s: str, size: int, fill: str, most: float = 999) -> None:
         """Words on a hatch, centred at `x`, on a plate of the area's tint; left out if they do not fit in `most` px."""
@@ -110,15 +132,15 @@ class Fig:
             self.text(x, y, s, size, at="middle", bold=True)
 
     def area(
-        self, x: float, y: float, w: float, h: float, tag: str, hatch: str = "", sw: float = 1.5, rx: float = 0
-    ) -> None:
+        self, x: float, y: float, w: float, h: float, tag: str, hatch: str = "", sw: float = 1.5, rx: float = 0,
+        cls: str = "",
+    ) -> None:  # fmt: skip
         """An area that belongs to a tag: its tint, its hatch, its outline."""
-        self.rect(x, y, w, h, "t" + tag, rx=rx)
-        fill = "none"
+        fill = "t" + tag
         if tag != "K":
             self.hatches[hatch or tag] = tag
             fill = f"url(#@id@-{hatch or tag})"
-        self.rect(x, y, w, h, fill, tag, sw, rx)
+        self.rect(x, y, w, h, fill, tag, sw, rx, cls=cls)
 
     def chip(self, x: float, y: float, tag: str, size: float = 18) -> None:
         """The lettered chip that stands for a tag everywhere, in pictures and in prose."""
@@ -162,12 +184,15 @@ class Fig:
         self.add(f'<text {at} font-size="11" fill="{colour("ink")}"{weight}>{html.escape(s)}</text>')
 
     @contextmanager
-    def part(self, name: str, says: str, live: bool = True) -> Iterator[None]:
-        """A marked part: one target for the pointer, the keyboard and the screen reader, if the picture is `live`."""
+    def part(self, name: str, says: str, live: bool = True, **data: object) -> Iterator[None]:
+        """A marked part: one target for the pointer, the keyboard and the screen reader, if the picture is `live`.
+
+        `data` becomes data attributes that view.js knows: lights="24 25", row=8.
+        """
         if not live:
             yield
             return
-        self.add(f'<g data-part="{html.escape(name)}" aria-label="{html.escape(says)}">')
+        self.add(f'<g data-part="{html.escape(name)}" aria-label="{html.escape(says)}"{_data(data)}>')
         yield
         self.add("</g>")
 
@@ -176,20 +201,26 @@ class Fig:
     def picture(self, height: float) -> Picture:
         tiles = "".join(
             f'<pattern id="@id@-{hatch}" width="6" height="6" patternUnits="userSpaceOnUse">'
+            f'<rect width="6" height="6" fill="{colour("nowbg" if tag == "now" else "t" + tag)}"/>'
             f'<path d="{self.HATCH[hatch]}" stroke="{colour(tag)}" stroke-width="{1.6 if hatch == "F" else 0.9}"/>'
             "</pattern>"
             for hatch, tag in self.hatches.items()
         )
+        tiles += "".join(svg.replace(" ", f' id="@id@-{name}" ', 1) for svg, name in self.stamps.items())
         body = (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="zl" viewBox="0 0 {self.width} {height:g}" '
             f'width="{self.width}" height="{height:g}" style="min-width:{0.9 * self.width:g}px" '
-            'role="img" aria-labelledby="@id@-t @id@-d" '
+            f'role="img" aria-labelledby="@id@-t @id@-d"{_data(self.data)} '
             'font-family="var(--jp-ui-font-family,system-ui,sans-serif)">'
             f'<title id="@id@-t">{html.escape(self.title)}</title><desc id="@id@-d">{html.escape(self.desc)}</desc>'
             f"<defs>{tiles}</defs>" + "\n".join(self.parts) + "</svg>"
         )
         name = "zl" + hashlib.sha256(body.encode()).hexdigest()[:8]  # ids must not clash on one page
         return Picture(body.replace("@id@", name), "\n".join(self.lines))
+
+
+def _data(attributes: Mapping[str, object]) -> str:
+    return "".join(f' data-{key}="{html.escape(str(value))}"' for key, value in attributes.items() if value != "")
 
 
 def _is_number(s: object) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from dataclasses import dataclass
+
 from ..demonstrate.judge import WORDS, Matrix, Verdict
 from ..demonstrate.readers import READERS
 from .kit import WIDE, Fig, Picture
@@ -16,14 +19,28 @@ def marks(verdict: Verdict) -> str:
     return "~" * (verdict.race or verdict.luck) + "*" * verdict.anyone
 
 
-def matrix_picture(matrix: Matrix, width: int = WIDE, *, parts: bool = False) -> Picture:
-    """The whole matrix.  With `parts`, cells are targets named scheme:reader, for the live view."""
+@dataclass(frozen=True)
+class Chosen:
+    """The cell that is looked at, and what is known of it: the shortest trace in words, or why there is none."""
+
+    scheme: str
+    reader: str
+    trace: str = ""
+    loads: bool = False  # whether there is a trace to be loaded into the timeline
+
+
+def matrix_picture(matrix: Matrix, width: int = WIDE, *, parts: bool = False, chosen: Chosen | None = None) -> Picture:
+    """The whole matrix, and beneath it what is known of the chosen cell.
+
+    With `parts`, cells are targets named scheme:reader, for the live view, and so is "load".
+    """
     schemes, readers = matrix.schemes, matrix.readers
     fig = Fig(
         "Safety matrix, Linux 3.10", f"{len(schemes)} schemes by {len(readers)} readers; worst first in the text", width
     )
+    fig.data = {"row": len(readers)} if parts else {}
     left, demand = (146, 24) if fig.wide else (140, 17)
-    cell = min(26.0, (width - left - 4 * demand - 60) / len(readers))
+    cell = min(26.0 if len(readers) > 8 else 46.0, (width - left - 4 * demand - 60) / len(readers))
     xs, x, does = [], float(left), ""
     for name in readers:
         x += 7 if does and READERS[name].does != does else 0
@@ -47,8 +64,42 @@ def matrix_picture(matrix: Matrix, width: int = WIDE, *, parts: bool = False) ->
     fig.say("~ it takes a race or an unlucky address, * any kernel page suffers as much")
     for r, scheme in enumerate(schemes):
         _row(fig, matrix, scheme, TOP + r * ROW, xs, cell, at, demand, parts)
+    if chosen and (chosen.scheme, chosen.reader) in matrix:
+        top = TOP + schemes.index(chosen.scheme) * ROW
+        fig.rect(xs[readers.index(chosen.reader)] - 3, top - 1, cell + 4, ROW + 2, "none", "now", 2.5, 4)
     fig.say(f"  {'':22} {' '.join(f'{name[:5]:5}' for name in readers)}")
-    return fig.picture(_legend(fig, TOP + len(schemes) * ROW + 44))
+    y = _legend(fig, TOP + len(schemes) * ROW + 44)
+    return fig.picture(_cell(fig, matrix[chosen.scheme, chosen.reader], chosen, y + 8, parts) if chosen else y)
+
+
+def _cell(fig: Fig, verdict: Verdict, chosen: Chosen, y: float, parts: bool) -> float:
+    """What is known of one cell; returns the y beneath."""
+    lines = [verdict.why]
+    lines += [f"it reads {', '.join(verdict.reads)}"] * bool(verdict.reads)
+    lines += ["the same befalls any plain kernel page"] * verdict.anyone
+    lines += [chosen.trace] * bool(chosen.trace)
+    most = int((fig.width - 40) / 6.1)
+    wrapped = [(n, part) for n, line in enumerate(lines) for part in textwrap.wrap(line, most)]
+    height = 36 + 17 * len(wrapped) + 30 * chosen.loads
+    fig.rect(0, y, fig.width, height, "panel", rx=3)
+    fig.rect(0, y, 4, height, "now")
+    head = f"{chosen.scheme} \u00d7 {chosen.reader}"
+    takes = ["a race"] * verdict.race + ["an unlucky address"] * verdict.luck
+    came = f"{verdict.word}; it takes {' and '.join(takes)}" if takes else verdict.word
+    fig.severity(14, y + 8, 18, 18, WORDS.index(verdict.word), maybe=verdict.race or verdict.luck)
+    fig.text(40, y + 22, head, bold=True)
+    fig.text(40 + 8.2 * len(head), y + 22, came)
+    fig.say(f"{head}: {came}")
+    for line in lines:
+        fig.say(f"  {line}")
+    for k, (n, line) in enumerate(wrapped):
+        fig.small(14, y + 44 + 17 * k, line, fill="ink" if n == 0 or line in chosen.trace else "dim")
+    if chosen.loads:
+        top = y + height - 30
+        with fig.part("load", "load this trace into the timeline", parts):
+            fig.rect(14, top, 158, 22, "bg", "dim", 1, 3, cls="hit" if parts else "")
+            fig.small(93, top + 15, "load into the timeline", bold=True, at="middle")
+    return y + height
 
 
 def _row(

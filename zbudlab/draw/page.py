@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 
 from ..memmap import Memmap
 from ..rows import count
@@ -10,7 +11,7 @@ from ..struct_page import CHUNK, PAGE_SIZE, RECORD, flag_names, page_zone
 from ..words import leads, letter
 from ..zbud import ZbudPool
 from .kit import WIDE, Fig, Picture
-from .palette import TAGS
+from .palette import TAGS, colour
 
 CHUNKS = PAGE_SIZE // CHUNK
 WORDS = ("flags", "mapping", "index", "_mapcount", "lru.next", "lru.prev", "private", "padding")
@@ -25,6 +26,13 @@ def strip_text(first: int, last: int, header: int = 0) -> str:
     return f"|{'#' * header}{'/' * first}{'.' * (CHUNKS - header - first - last)}{chr(92) * last}|"
 
 
+@cache
+def _ticks(chunk: float) -> str:
+    """A mark for each chunk of a page, to stand on y 0."""
+    marks = "".join(f"M{i * chunk:g} 0v-{5 if i % 8 == 0 else 3}" for i in range(1, CHUNKS))
+    return f'<path d="{marks}" stroke="{colour("rule")}"/>'
+
+
 def strip(
     fig: Fig, x: float, y: float, chunk: float, h: float, first: int = 0, last: int = 0, header: int = 0, *,
     gap: bool = True, parts: bool = False, pfn: int = 0,
@@ -32,7 +40,7 @@ def strip(
     """A zbud page to scale, `chunk` px a chunk: FIRST leans on the left wall, LAST on the right, between them slack."""
     w = CHUNKS * chunk
     fig.rect(x, y, w, h, "bg", "dim", 1)
-    fig.path("".join(f"M{x + i * chunk:g} {y + h}v-{5 if i % 8 == 0 else 3}" for i in range(1, CHUNKS)), "rule")
+    fig.stamp(x, y + h, _ticks(chunk))
     if header:
         fig.rect(x, y, chunk * header, h, "Z")
     for slot, n, left, hatch in (
@@ -43,11 +51,9 @@ def strip(
             with fig.part(
                 f"{slot}:{pfn}", f"p{pfn}, {slot}: {count(n, 'chunk')}, {n * CHUNK:,} bytes; press to free", parts
             ):
-                fig.area(left + 0.75, y + 0.75, n * chunk - 1.5, h - 1.5, "Z", hatch)
+                fig.area(left + 0.75, y + 0.75, n * chunk - 1.5, h - 1.5, "Z", hatch, cls="hit" if parts else "")
                 words = f"{slot.lower()} {n}"
                 fig.plate(left + n * chunk / 2, y + h / 2 + 4.5, words, 13 if h > 20 else 11, "tZ", n * chunk - 4)
-                if parts:
-                    fig.rect(left + 0.75, y + 0.75, n * chunk - 1.5, h - 1.5, "none", "none", cls="hit")
     slack = CHUNKS - header - first - last
     if gap and slack * chunk > 70 and (first or last):
         fig.small(x + (header + first + slack / 2) * chunk, y + h / 2 + 4, f"slack {slack}", fill="dim", at="middle")

@@ -108,5 +108,6 @@ STYLE = (
     f"[data-jp-theme-light=true] .zl{{{_declare(LIGHT)}}}[data-jp-theme-light=false] .zl{{{_declare(DARK)}}}"
     f"@media print{{.zl,[data-jp-theme-light] .zl{{{_declare(LIGHT)}}}}}"
     ".zl [data-part]{cursor:pointer;outline:none}.zl .hit{pointer-events:all}"
+    ".zl [data-lights].lit>.hit{stroke:var(--zl-now);stroke-width:2}"
     ".zl [data-part]:hover>.hit,.zl [data-part]:focus>.hit{stroke:var(--zl-now);stroke-width:2.5}"
 )

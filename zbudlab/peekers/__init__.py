@@ -18,8 +18,12 @@ What they do to a record is in refs.py, put.py, lru.py and zone.py; what stands 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from types import MappingProxyType
 
+from ..releases import release as find_release
+from ..releases import room
 from . import check, compact, decide, failure, offline, report, take
 from .machine import Beyond, Machine, Stuck
 from .rules import Adds, Ask, Conclude, Do, Peeker, Says, Visit
@@ -27,6 +31,16 @@ from .rules import Adds, Ask, Conclude, Do, Peeker, Says, Visit
 PEEKERS: Mapping[str, Peeker] = MappingProxyType(
     {p.name: p for family in (report, decide, compact, failure, offline, take, check) for p in family.PEEKERS}
 )
+
+
+@cache
+def of(release: str) -> Mapping[str, Peeker]:
+    """The readers of a kernel release, by name; those of 3.10 are PEEKERS.  ValueError for an unknown release."""
+    if release == "3.10":
+        return PEEKERS
+    module = import_module(f".{room(find_release(release).name)}", __package__)
+    return MappingProxyType({p.name: p for p in module.PEEKERS})
+
 
 # The git blob of each file that a table was written after; what was run for the recordings is what is read here.
 BLOBS: Mapping[str, str] = MappingProxyType(
@@ -55,4 +69,18 @@ BLOBS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-__all__ = ["BLOBS", "PEEKERS", "Adds", "Ask", "Beyond", "Conclude", "Do", "Machine", "Peeker", "Says", "Stuck", "Visit"]
+__all__ = [
+    "BLOBS",
+    "PEEKERS",
+    "Adds",
+    "Ask",
+    "Beyond",
+    "Conclude",
+    "Do",
+    "Machine",
+    "Peeker",
+    "Says",
+    "Stuck",
+    "Visit",
+    "of",
+]

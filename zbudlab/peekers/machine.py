@@ -84,10 +84,8 @@ class Machine:
         self._start, self._end = memmap.record(memmap.pfns.start), memmap.record(memmap.pfns.stop)
         if isinstance(pages, KernelPages):  # its lists are the machine's
             node, pcp, migratetype = pages.zone - NORMAL * ZONE_SIZE, pages.pcp, pages.migratetype
-        if node is None or pcp is None or compaction is None:
-            home = range(memmap.pfns.stop, memmap.pfns.stop + 4)
-            if home not in memmap.ram:
-                memmap.ram.append(home)
+        own = node is None or pcp is None or compaction is None
+        self._home = [range(memmap.pfns.stop, memmap.pfns.stop + 4)] if own else []
         self.node = memmap.frame(memmap.pfns.stop) if node is None else node
         self.pcp = memmap.frame(memmap.pfns.stop + 2) if pcp is None else pcp
         self.compaction = memmap.frame(memmap.pfns.stop + 3) if compaction is None else compaction
@@ -113,6 +111,7 @@ class Machine:
 
     def set_up(self) -> None:
         """Make the lists empty, unless they are there already (a memmap that was restored may have lost them)."""
+        self.memmap.ram += [home for home in self._home if home not in self.memmap.ram]
         if self.memmap.load(self.zone_at(NORMAL) + LRU_LISTS):
             return
         store = self.memmap.store
@@ -199,6 +198,14 @@ class Machine:
         for address, size, old, _ in reversed(self.log[length:]):
             self.memmap.store(address, old, size)
         del self.log[length:]
+
+    def save(self) -> Any:
+        """What it knows besides the memory's bytes, for `restore`."""
+        return list(self.log), self.poisoned, dict(self.block_types), list(self.pagevec)
+
+    def restore(self, saved: Any) -> None:
+        self.log[:], self.poisoned = saved[0], saved[1]
+        self.block_types, self.pagevec = dict(saved[2]), list(saved[3])
 
     # ------------------------------------------------------------------ lists, each write remembered (linux/list.h)
 

@@ -9,11 +9,11 @@ Every read is seen by the visit that is under way; every write is real, and can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..memmap import VMEMMAP
-from ..struct_page import PG, RECORD, STRUCT_PAGE, PageCompound, PageLike, PageTail
+from ..struct_page import PG, RECORD, PageCompound, PageLike
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -37,7 +37,7 @@ class Record:
             view, first, step = self.machine.fields[name]
             value: int = view[first + step * self._row]
         else:
-            f = STRUCT_PAGE[name]
+            f = self.machine.memmap.layout[name]
             value = self.machine.read(self.address + f.offset, f.size)
             if f.signed and value >> (8 * f.size - 1):
                 value -= 1 << 8 * f.size
@@ -45,7 +45,7 @@ class Record:
         return value
 
     def __setitem__(self, name: str, value: int) -> None:
-        f = STRUCT_PAGE[name]
+        f = self.machine.memmap.layout[name]
         self.machine.write(self.address + f.offset, value & ((1 << 8 * f.size) - 1), f.size)
 
     @property
@@ -60,7 +60,8 @@ class Record:
 
     def head(self) -> Record:
         """The head of the compound page, itself if none (mirrors compound_head): a pointer, not yet followed."""
-        return Record(self.machine, self["first_page"]) if PageTail(self) else self
+        release = self.machine.memmap.release
+        return Record(self.machine, release.head(self)) if release.tail(self) else self
 
     @property
     def hpage(self) -> Record:
@@ -72,6 +73,10 @@ class Record:
     def beyond(self, n: int) -> Record:
         """The record `n` pages on (mirrors page + n)."""
         return Record(self.machine, self.address + RECORD * n)
+
+    def any_of(self, pages: int, test: Callable[[Any], Any]) -> bool:
+        """Whether a test holds for any of so many records, from this one on."""
+        return any(test(self.beyond(i)) for i in range(pages))
 
     def at(self, pfn: int) -> Record:
         """The record of another page frame (mirrors pfn_to_page)."""
@@ -110,14 +115,14 @@ class Record:
 # ---------------------------------------------------------------------- expressions, on one record or on many at once
 
 
-@dataclass(frozen=True)
 class has:
-    """The test whether a flag is set on the page itself."""
+    """The test whether a flag is set on the page itself; `flags` has the bits, those of Linux 3.10 by default."""
 
-    flag: str
+    def __init__(self, flag: str, flags: Mapping[str, int] = PG) -> None:
+        self.flag, self.bit = flag, flags[flag]
 
     def __call__(self, p: PageLike) -> Any:
-        return (p["flags"] & (1 << PG[self.flag])) != 0
+        return (p["flags"] & (1 << self.bit)) != 0
 
 
 def mask(*flags: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..struct_page import (
     PG,
     PageAnon,
@@ -47,13 +49,13 @@ def kpf(name: str) -> Adds:
     return Adds(1 << KPF[name], name)
 
 
-def kpf_names(value: int) -> list[str]:
-    """The names of the bits of a kpageflags word.
+def kpf_names(value: int, bits: Mapping[str, int] = KPF) -> list[str]:
+    """The names of the bits of a kpageflags word; `bits` are those of 3.10 by default.
 
     >>> kpf_names(0x1800)
     ['MMAP', 'ANON']
     """
-    return [name for name, bit in KPF.items() if value >> bit & 1]
+    return [name for name, bit in bits.items() if value >> bit & 1]
 
 
 KPAGEFLAGS = Peeker(

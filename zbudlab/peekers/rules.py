@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..memmap import KernelOops, Memmap
 from ..page_alloc import PageAllocator
+from ..releases import LINUX_3_10, Release
 from .machine import Beyond, Machine, Stuck
 from .record import Record
 
@@ -252,7 +253,7 @@ class Peeker:
     `trigger` says what sets it off.  `plan` drives the table where a function visits several pages or does several
     things.  A reader `scans`, if it judges each page by itself and asks nothing that its deeds have changed, into a
     column of the numpy type named.  `honest` is a place for what the reader would answer if it knew who owns the page:
-    a function of machine and pfn, attached by whoever judges.
+    a function of machine and pfn, attached by whoever judges.  `release` is the kernel whose records it reads.
     """
 
     def __init__(
@@ -263,11 +264,13 @@ class Peeker:
         trigger: str,
         table: Table,
         *,
-        kernel: str = "3.10",
+        release: Release = LINUX_3_10,
+        kernel: str = "",
         plan: Callable[[Visit], Steps] = one_page,
         scans: str = "",
     ) -> None:
-        self.name, self.function, self.file, self.trigger, self.kernel = name, function, file, trigger, kernel
+        self.name, self.function, self.file, self.trigger = name, function, file, trigger
+        self.release, self.kernel = release, kernel or release.name
         self.table, self.plan, self.scans = items(table), plan, scans
         self.honest: Callable[[Machine, int], Any] | None = None
 
@@ -280,7 +283,18 @@ class Peeker:
 
     def steps(self, around: Around, pfn: int, **options: Any) -> Visit:
         """The same, not yet begun: iterate over it to take the steps one by one, and let other code run in between."""
-        return Visit(self, Machine.of(around), pfn, options)
+        return Visit(self, self._at(around), pfn, options)
+
+    def _at(self, around: Around) -> Machine:
+        """The machine; ValueError if its records are another kernel's, which this reader would misread."""
+        machine = Machine.of(around)
+        if machine.memmap.release is not self.release:
+            theirs = machine.memmap.release.name
+            raise ValueError(
+                f"{self.name} reads records of Linux {self.release.name}, and these are of {theirs}: "
+                f"take the reader from peekers.of({theirs!r})"
+            )
+        return machine
 
     def scan(
         self,
@@ -288,12 +302,12 @@ class Peeker:
         *,
         oopses: dict[int, KernelOops] | None = None,
         out: np.ndarray[Any, Any] | None = None,
-        block: int = 1 << 14,
+        block: int = 1 << 15,
     ) -> np.ndarray[Any, Any]:
         """What it says of every page, as a numpy column; see scan.scan."""
         from .scan import scan
 
-        return scan(self, Machine.of(around), oopses=oopses, out=out, block=block)
+        return scan(self, self._at(around), oopses=oopses, out=out, block=block)
 
     def describe(self) -> str:
         """The table in words: what is asked, which fields that reads, what is done and written, what is concluded."""

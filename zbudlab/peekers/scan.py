@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..memmap import VMEMMAP, KernelOops
-from ..struct_page import PG, RECORD, PageTail
+from ..struct_page import RECORD
 from .machine import Machine
 from .record import Record, has
 from .rules import Adds, Ask, Conclude, Item, Peeker, Step
@@ -62,6 +62,15 @@ class Whole:
     def __post_init__(self) -> None:
         self.begin = np.uint64(VMEMMAP + RECORD * self.machine.memmap.pfns.start)  # address of the first record
         self.gathers = takes_down(self.peeker.table)
+        self._room: dict[str, Column] = {}
+
+    def copy(self, name: str, column: Column) -> Column:
+        """A column of a block in one piece, in the same memory for each block: fresh memory costs more than copying."""
+        room = self._room.get(name)
+        if room is None or len(room) < len(column):
+            room = self._room[name] = np.empty(len(column), column.dtype)
+        np.copyto(room[: len(column)], column)
+        return room[: len(column)]
 
 
 class Block:
@@ -70,19 +79,19 @@ class Block:
     def __init__(self, whole: Whole, start: int, size: int) -> None:
         self.whole, self.start, self.size = whole, start, size
         self.columns = whole.records[start : start + size]
-        self.conclusions: list[tuple[Column, Any]] = []  # of which pages (a mask), and what
+        self.values = np.empty(0)  # what is concluded; each page comes to one conclusion, so the order is all the same
         self.deaths: dict[int, KernelOops] = {}  # by position in the block
-        self._gathered = np.zeros(size if whole.gathers else 0, np.uint64)
+        self.partial = 0  # how often something was looked up that is good for undecided pages only
+        self._gathered = np.zeros(size if whole.gathers else 0, whole.peeker.scans)
         self._lately: list[int] = []  # what was taken down lately, of the pages that have that bit in _bits
         self._bits = np.zeros(len(self._gathered), np.uint8)
 
     def judge(self, values: Column) -> dict[int, KernelOops]:
         """Fill in the values of the block's pages; returns where the reader dies, and of what."""
+        self.values = values
+        values[...] = 0
         left = self.follow(self.whole.table, Records(self), np.ones(self.size, bool))
         assert not left.any(), f"{self.whole.peeker.name} comes to no conclusion"
-        values[...] = self.conclusions.pop()[1] if self.conclusions else 0  # the last one: where no other holds
-        for mask, value in reversed(self.conclusions):  # an earlier one stands, so it is put in later
-            np.copyto(values, value, casting="unsafe", where=mask)
         for i in self.deaths:
             values[i] = 0
         return self.deaths
@@ -112,8 +121,7 @@ class Block:
 
     def ask(self, step: Ask, p: Records, open_: Column) -> Column:
         """Ask a question of all pages, and follow up the answers."""
-        p.open_ = open_
-        answer = step.test(p)
+        answer = p.answer(step.test, open_)
         if self.deaths:
             open_ = open_ & ~p.among(self.deaths)
         left = open_
@@ -138,7 +146,9 @@ class Block:
         left = open_ & ~these
         if n > len(these) >> 3:
             return left | self.follow(table, p, these)
-        left[these] = self.follow(table, p.copy_of(np.flatnonzero(these)), np.ones(n, bool))
+        few = np.flatnonzero(these)
+        undecided = self.follow(table, p.copy_of(few), np.ones(n, bool))
+        left[few[undecided]] = True
         return left
 
     def pass_over(self, step: Step, p: Records, open_: Column) -> Column:
@@ -152,34 +162,33 @@ class Block:
             visit.undo()
             if visit.oops is not None:
                 self.deaths[i] = visit.oops
-            self.conclusions.insert(0, (np.arange(self.size) == i, visit.value or 0))
+            self.values[i] = visit.value or 0
         return open_ & ~one_by_one
 
     # ------------------------------------------------------------------ what comes of them
 
     def conclude(self, item: Conclude, p: Records, these: Column) -> None:
-        """Note what is concluded of the pages that `these` marks."""
+        """Put in what is concluded of the pages that `these` marks."""
         p.open_ = these
         value = item.value(p) if callable(item.value) else item.value
         if p.where is not None:
-            mask = np.zeros(self.size, bool)
-            mask[p.where[these]] = True
-            if isinstance(value, np.ndarray):
-                spread = np.zeros(self.size, value.dtype)
-                spread[p.where] = value
-                value = spread
-            these = mask
-        self.conclusions.append((these, value))
+            self.values[p.where[these]] = value[these] if isinstance(value, np.ndarray) else value
+        elif isinstance(value, np.ndarray):
+            self.values += (value if these.all() else value * these).astype(self.values.dtype, copy=False)
+        elif value:
+            self.values += times(these, value, self.values.dtype)
 
     def take_down(self, item: Adds, p: Records, these: Column) -> None:
-        """Take something down for the pages that `these` marks: a bit for each of them, for now."""
+        """Take something down for the pages that `these` marks; where that takes many bytes, a bit of each for now."""
         if p.where is not None:
-            self.gathered[p.where[these]] |= np.uint64(item.value)
-            return
-        self._bits |= these.view(np.uint8) * np.uint8(1 << len(self._lately))
-        self._lately.append(item.value)
-        if len(self._lately) == 8:
-            self._add_up()
+            self.gathered[p.where[these]] |= self._gathered.dtype.type(item.value)
+        elif self._gathered.itemsize == 1:
+            self._gathered |= times(these, item.value, self._gathered.dtype)
+        else:
+            self._bits |= times(these, 1 << len(self._lately), self._bits.dtype)
+            self._lately.append(item.value)
+            if len(self._lately) == 8:
+                self._add_up()
 
     @property
     def gathered(self) -> Column:
@@ -189,12 +198,19 @@ class Block:
 
     def _add_up(self) -> None:
         if self._lately:
-            sums = np.zeros(1, np.uint64)  # of every choice of bits
+            sums = np.zeros(1, self._gathered.dtype)  # of every choice of bits
             for value in self._lately:
-                sums = np.concatenate([sums, sums | np.uint64(value)])
+                sums = np.concatenate([sums, sums | sums.dtype.type(value)])
             self._gathered |= sums.take(self._bits, mode="clip")
             self._bits[:] = 0
             self._lately.clear()
+
+
+def times(mask: Column, value: int, dtype: np.dtype[Any]) -> Column:
+    """`value` where the mask is set, 0 elsewhere: faster to add than it is to copy where a mask says so."""
+    ones = mask.view(np.int8 if dtype.kind == "i" else np.uint8)
+    product: Column = ones * dtype.type(value)
+    return product
 
 
 class Records:
@@ -207,7 +223,19 @@ class Records:
         self.block, self.machine, self.where, self._addresses = block, block.whole.machine, where, addresses
         self.open_: Column | None = None  # which pages are undecided while a question is asked
         self._columns: dict[str, Column] = {}
+        self._answers: dict[Any, Column] = {}
         self._head: Records | None = None
+
+    def answer(self, test: Callable[[Any], Column], open_: Column) -> Column:
+        """The answer to a question, asked once; but each time if it is only good for pages that are undecided."""
+        self.open_ = open_
+        if (known := self._answers.get(test)) is not None:
+            return known
+        before = self.block.partial
+        answer = test(self)
+        if self.block.partial == before:
+            self._answers[test] = answer
+        return answer
 
     def __getitem__(self, name: str) -> Column:
         if self._addresses is not None:  # not kept: who is undecided changes
@@ -215,7 +243,7 @@ class Records:
             return self._fetch(column, RECORD, self._addresses, lambda a: Record(self.machine, a)[name])
         if name not in self._columns:  # kept in a copy that lies close together, so that asking again is fast
             column = self.block.columns[name]
-            self._columns[name] = column.copy() if self.where is None else column[self.where]
+            self._columns[name] = self.block.whole.copy(name, column) if self.where is None else column[self.where]
         return self._columns[name]
 
     def word(self, addresses: Column) -> Column:
@@ -227,8 +255,9 @@ class Records:
         away = addresses - self.block.whole.begin
         inside = (away < step * len(column)) & (away % step == 0)
         values: Column = column[np.where(inside, away // step, 0)]
-        strays = np.flatnonzero(~inside if self.open_ is None else ~inside & self.open_)
-        if len(strays):
+        if not inside.all():
+            self.block.partial += 1
+            strays = np.flatnonzero(~inside if self.open_ is None else ~inside & self.open_)
             different, which = np.unique(addresses[strays], return_inverse=True)
             for n, address in enumerate(different.tolist()):
                 same = strays[which == n]
@@ -248,6 +277,8 @@ class Records:
 
     @property
     def pfn(self) -> Column:
+        if self._addresses is not None:
+            return self._pfn_of(self._addresses)
         rows: Column = np.arange(self.block.size) if self.where is None else self.where
         return rows + (self.machine.memmap.pfns.start + self.block.start)
 
@@ -256,19 +287,43 @@ class Records:
         return self._address_of(self.pfn) if self._addresses is None else self._addresses
 
     @staticmethod
+    def _pfn_of(address: Column) -> Column:
+        pfn: Column = (address - np.uint64(VMEMMAP)).view(np.int64) // RECORD
+        return pfn
+
+    @staticmethod
     def _address_of(pfn: Column) -> Column:
         address: Column = pfn.astype(np.uint64) * np.uint64(RECORD) + np.uint64(VMEMMAP)
         return address
 
     def head(self) -> Records:
         if self._head is None:
-            tails = PageTail(self)
-            self._head = self._elsewhere(np.where(tails, self["first_page"], self.addresses)) if tails.any() else self
+            release = self.machine.memmap.release
+            tails = release.tail(self)
+            if not tails.any():
+                self._head = self
+            elif self._addresses is None and not isinstance(self, Heads):
+                self._head = Heads(self, tails, release.head(self))
+            else:
+                self._head = self._elsewhere(np.where(tails, release.head(self), self.addresses))
         self._head.open_ = self.open_
         return self._head
 
     def beyond(self, n: int) -> Records:
         return self._elsewhere(self.addresses + np.uint64(RECORD * n))
+
+    def any_of(self, pages: Column, test: Callable[[Any], Column]) -> Column:
+        """Whether a test holds for any of so many records, from each of these on."""
+        self.block.partial += 1
+        found, i = np.zeros(len(pages), bool), 0
+        left = pages > 0 if self.open_ is None else self.open_ & (pages > 0)
+        while left.any():
+            other = self.beyond(i)
+            other.open_ = left
+            found |= test(other) & left
+            i += 1
+            left = left & ~found & (pages > i) & ~self.among(self.block.deaths)
+        return found
 
     def at(self, pfn: Column) -> Records:
         return self._elsewhere(self._address_of(pfn))
@@ -301,32 +356,69 @@ class Records:
         return mask if self.where is None else mask[self.where]
 
 
+class Heads(Records):
+    """The heads of a block's records: the records themselves, but for the tails among them."""
+
+    def __init__(self, of: Records, tails: Column, heads: Column) -> None:
+        super().__init__(of.block, of.where)
+        self._of, self._tails = of, np.flatnonzero(tails)
+        self._others = of.copy_of(self._tails)._elsewhere(heads[self._tails])
+
+    @property
+    def addresses(self) -> Column:
+        addresses = self._of.addresses.copy()
+        addresses[self._tails] = self._others.addresses
+        return addresses
+
+    @property
+    def pfn(self) -> Column:
+        return self._pfn_of(self.addresses)
+
+    def __getitem__(self, name: str) -> Column:
+        if name in self._columns:
+            return self._columns[name]
+        column, before = self._of[name].copy(), self.block.partial
+        self._others.open_ = None if self.open_ is None else self.open_[self._tails]
+        column[self._tails] = self._others[name]
+        if self.block.partial == before:
+            self._columns[name] = column
+        return column
+
+
 # ---------------------------------------------------------------------- questions about single flags, looked up
 
 
 class Lookup:
-    """Questions about single flags, each of which takes something down: two tables, computed from those steps."""
+    """Questions about single flags, each of which takes something down: tables, computed from those steps.
+
+    A table answers for 13 flags side by side: `tables` has it with the number of the first.
+    """
+
+    WIDTH = 13
 
     def __init__(self, steps: Sequence[Any]) -> None:
-        self.low, self.high = np.zeros(1 << 13, np.uint64), np.zeros(1 << 12, np.uint64)  # for 13 flags, and 12
+        self.tables: dict[int, Column] = {}
+        every = np.arange(1 << self.WIDTH)
         for step in steps:
-            bit = PG[step.test.flag]
-            table, bit = (self.low, bit) if bit < 13 else (self.high, bit - 13)
-            table[np.arange(len(table)) >> bit & 1 == 1] |= np.uint64(step.yes[0].value)
+            first, bit = divmod(step.test.bit, self.WIDTH)
+            table = self.tables.setdefault(first * self.WIDTH, np.zeros(len(every), np.uint64))
+            table[every >> bit & 1 == 1] |= np.uint64(step.yes[0].value)
 
     def take_down(self, p: Records) -> None:
         """Take down what the flags add, of all pages: this comes first, so all are undecided."""
         flags, gathered = p["flags"].view(np.int64), p.block.gathered
-        self.low.take(flags & 0x1FFF, out=gathered, mode="clip")
-        gathered |= self.high.take(flags >> 13 & 0xFFF, mode="clip")
+        for first, table in self.tables.items():
+            which = (flags >> first if first else flags) & (1 << self.WIDTH) - 1
+            gathered |= table.astype(gathered.dtype).take(which, mode="clip")
 
 
 @cache
 def compiled(peeker: Peeker) -> tuple[Any, ...]:
-    """The table, with all questions that only take something down for a single flag put together, in front."""
+    """The table; many questions that only take something down for a single flag are put together, in front."""
     single = [item for item in peeker.table if _only_a_flag(item)]
-    rest = [item for item in peeker.table if not _only_a_flag(item)]
-    return (Lookup(single), *rest) if single else tuple(rest)
+    if len(single) < 4:  # then to ask them one by one is faster
+        return peeker.table
+    return (Lookup(single), *(item for item in peeker.table if item not in single))
 
 
 def _only_a_flag(item: Item) -> bool:

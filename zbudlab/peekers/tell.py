@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ..memmap import VMEMMAP, KernelOops, Memmap
-from ..struct_page import PG, RECORD, STRUCT_PAGE, ZONE_NORMAL, flag_names
+from ..releases import LINUX_3_10, Release
+from ..struct_page import RECORD, ZONE_NORMAL
 from .machine import Beyond, Machine, Stuck
 from .record import Record, mask
 from .rules import Adds, Ask, Conclude, Item, Peeker, Says, Step, Told, Visit
@@ -18,24 +19,39 @@ from .rules import Adds, Ask, Conclude, Item, Peeker, Says, Step, Told, Visit
 # ---------------------------------------------------------------------- the story of a visit
 
 
+class StoryLine(NamedTuple):
+    """A line of a story: how deep, the words, and the number of the item (of Visit.told) that it ends with."""
+
+    depth: int
+    words: str
+    item: int
+
+
 def story(visit: Visit, *, brief: bool = True) -> str:
-    """What a visit asked, saw, did and concluded: a line for each step, deeds within deeds further to the right.
+    """What a visit asked, saw, did and concluded, as text; see `story_lines`."""
+    peeker = visit.peeker
+    lines = [f"{peeker.name} at page {visit.pfn:#x} ({peeker.function}, {peeker.file}, Linux {peeker.kernel})"]
+    lines += ["  " * (line.depth + 1) + line.words for line in story_lines(visit, brief=brief)]
+    return "\n".join([*lines, f"  {ending(visit)}"])
+
+
+def story_lines(visit: Visit, *, brief: bool = True) -> list[StoryLine]:
+    """What a visit asked, saw, did and concluded: a line for each step, deeds within deeds one deeper.
 
     A field is mentioned when it is first read, and again when it has changed.  If `brief`, runs of questions that were
     all answered with no and led nowhere share a line.
     """
-    peeker = visit.peeker
-    lines = [f"{peeker.name} at page {visit.pfn:#x} ({peeker.function}, {peeker.file}, Linux {peeker.kernel})"]
+    lines: list[StoryLine] = []
     known: dict[tuple[int, str], int] = {}
     told = visit.told
     i = 0
     while i < len(told):
-        n = _dull(told, i) if brief else 0
-        text = _together(visit, told[i : i + n], known) if n > 3 else _line(visit, told, i, known)
-        lines.append("  " * (told[i].depth + 1) + text)
-        i += n if n > 3 else 1
-    lines.append(f"  {ending(visit)}")
-    return "\n".join(lines)
+        n = max(1, _dull(told, i)) if brief else 1
+        n = n if n > 3 else 1
+        words = _together(visit, told[i : i + n], known) if n > 1 else _line(visit, told, i, known)
+        lines.append(StoryLine(told[i].depth, words, i + n - 1))
+        i += n
+    return lines
 
 
 def _dull(told: list[Told], i: int) -> int:
@@ -85,7 +101,8 @@ def _reads(visit: Visit, told: Told, known: dict[tuple[int, str], int]) -> list[
     for address, name, value in visit.seen[told.from_[0] : told.to[0] if told.done else None]:
         if known.get((address, name)) != value:
             known[address, name] = value
-            news.append(f"{_name(visit.page, address, name)} {_number(name, value)}")
+            number = _number(visit.page.machine.memmap.release, name, value)
+            news.append(f"{_name(visit.page, address, name)} {number}")
     return news
 
 
@@ -107,10 +124,10 @@ def _name(page: Record, address: int, name: str) -> str:
     return f"{name} of page {page.machine.memmap.pfns[row]:#x}" if row >= 0 else f"{name} of a record at {address:#x}"
 
 
-def _number(name: str, value: int) -> str:
-    if name == "flags" and (names := flag_names(value)):
+def _number(release: Release, name: str, value: int) -> str:
+    if name == "flags" and (names := release.flag_names(value)):
         return f"{value:#x}, {' '.join(names)}"
-    return str(value) if name in ("_count", "_mapcount") else hex(value)
+    return str(value) if name.endswith("count") else hex(value)
 
 
 def written(page: Record, address: int, size: int, before: int, after: int) -> str:
@@ -120,20 +137,20 @@ def written(page: Record, address: int, size: int, before: int, after: int) -> s
         return ""
     pfn, offset = page.machine.memmap.pfns[row], (address - VMEMMAP) % RECORD
     whose = "" if pfn == page.pfn else f" of page {pfn:#x}"
+    release = page.machine.memmap.release
     if offset < 8:
-        return _flags_written(whose, before << 8 * offset, after << 8 * offset)
-    fields = [f for f in STRUCT_PAGE.values() if (f.offset, f.size) == (offset, size)]
+        return _flags_written(release, whose, before << 8 * offset, after << 8 * offset)
+    fields = [f for f in release.layout.values() if (f.offset, f.size) == (offset, size)]
     if not fields:
         return f"bytes {offset} to {offset + size - 1}{whose} {before:#x} -> {after:#x}"
     name, sign = fields[0].name, 1 << 8 * size - 1
     numbers = [(n ^ sign) - sign if fields[0].signed else n for n in (before, after)]
-    return f"{name}{whose} {_number(name, numbers[0])} -> {_number(name, numbers[1])}"
+    return f"{name}{whose} {_number(release, name, numbers[0])} -> {_number(release, name, numbers[1])}"
 
 
-def _flags_written(whose: str, before: int, after: int) -> str:
-    changes = [
-        f"{'set' if after >> bit & 1 else 'clear'} PG_{name}" for name, bit in PG.items() if (before ^ after) >> bit & 1
-    ]
+def _flags_written(release: Release, whose: str, before: int, after: int) -> str:
+    changes = [f"{'set' if after >> release.flags[name] & 1 else 'clear'} PG_{name}"
+               for name in release.flag_names(before ^ after)]  # fmt: skip
     return f"{', '.join(changes)}{whose}" if changes else f"no flag changed{whose}"
 
 
@@ -178,20 +195,20 @@ def outline(peeker: Peeker) -> list[Line]:
 
     A question with all that follows from it is taken apart once; where it stands again, Line.again is set.
     """
-    return list(_outline(peeker.table, 0, "", set()))
+    return list(_outline(peeker.table, 0, "", set(), peeker.release))
 
 
-def _outline(table: Any, depth: int, after: str, before: set[Item]) -> Iterator[Line]:
+def _outline(table: Any, depth: int, after: str, before: set[Item], release: Release) -> Iterator[Line]:
     for item in table:
         if not isinstance(item, Step):
             yield Line(depth, after, item)
             continue
         again = item in before and bool(item.yes or item.no)
-        yield Line(depth, after, item, *touches(item), again)
+        yield Line(depth, after, item, *touches(item, release), again)
         if not again:
             before.add(item)
-            yield from _outline(item.yes, depth + 1, "yes", before)
-            yield from _outline(item.no, depth + 1, "no", before)
+            yield from _outline(item.yes, depth + 1, "yes", before, release)
+            yield from _outline(item.no, depth + 1, "no", before, release)
 
 
 def describe(peeker: Peeker) -> str:
@@ -224,13 +241,13 @@ def _in_words(peeker: Peeker, item: Item) -> str:
 
 
 @cache
-def touches(step: Step) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def touches(step: Step, release: Release = LINUX_3_10) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The fields that a step reads and writes, on any of the sample pages."""
-    machine, pfns = _samples()
+    machine, pfns = _samples(release)
     reads: dict[str, None] = {}
     writes: dict[str, None] = {}
     for pfn in pfns:
-        visit = Visit(Peeker("trial", "trial", "", "", step), machine, pfn, {})
+        visit = Visit(Peeker("trial", "trial", "", "", step, release=release), machine, pfn, {})
         visit.facts = defaultdict(int)
         machine.attend(visit)
         with suppress(KernelOops, Stuck, Beyond):
@@ -257,13 +274,18 @@ def _field_at(page: Record, head: int, address: int) -> str:
     if page.machine.row((address - VMEMMAP) // RECORD * RECORD + VMEMMAP) < 0:
         return ""
     offset = (address - VMEMMAP) % RECORD
-    field = next(f for f in STRUCT_PAGE.values() if f.offset <= offset < f.offset + f.size)
-    return _relative(page, head, address - offset, field.name)
+    layout = page.machine.memmap.layout
+    field = next((f for f in layout.values() if f.offset <= offset < f.offset + f.size), None)
+    return _relative(page, head, address - offset, field.name) if field else ""
 
 
 @cache
-def _samples() -> tuple[Machine, list[int]]:
+def _samples(release: Release) -> tuple[Machine, list[int]]:
     """A small memmap with one page of each kind that makes a difference."""
+    if release is not LINUX_3_10:
+        from .linux_6_1 import samples
+
+        return samples(release)
     m = Memmap(64, base_pfn=1024)
     m.fill()
     machine = Machine(m)

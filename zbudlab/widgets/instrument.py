@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ipywidgets
 
 from ..draw import NARROW, WIDE, Picture
+from ..moments import MOMENTS, Moment
+from ..moments import moment as named
 from .stage import Stage
-from .view import FRAMES, View
+from .view import FRAMES, View, lean
 
 
 def button(words: str, tip: str, action: Callable[[], Any]) -> ipywidgets.Button:
@@ -22,6 +25,22 @@ def button(words: str, tip: str, action: Callable[[], Any]) -> ipywidgets.Button
 def row(*controls: ipywidgets.Widget) -> ipywidgets.HBox:
     """Controls beside one another, as long as there is room."""
     return ipywidgets.HBox(controls, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
+
+
+class MomentButton(ipywidgets.Button):  # type: ignore[misc]
+    """A button for under a paragraph: it sets an instrument (and all that share its stage) to a moment."""
+
+    def __init__(self, instrument: Instrument, moment: str, words: str = "") -> None:
+        self.says = words or f"Set the bench to: {moment}"
+        self.about = MOMENTS[moment].about
+        super().__init__(description=self.says, tooltip=self.about, layout=ipywidgets.Layout(width="auto"))
+        self.on_click(lambda _: instrument.set(moment))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        live = super()._repr_mimebundle_(**kwargs)
+        text = f"[ {self.says} ]  {self.about}"
+        saved = {"text/html": f"<p><b>{html.escape(self.says)}</b>: {html.escape(self.about)}</p>", "text/plain": text}
+        return {**(live[0] if isinstance(live, tuple) else live), **saved}
 
 
 class Instrument(ipywidgets.VBox):  # type: ignore[misc]
@@ -41,6 +60,7 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
         self.view = View(self.chosen, self._typed, self.stage.go, self._frames)
         self.view.observe(lambda change: self.draw(), "narrow")
         super().__init__([*rows, self.view])
+        self.add_class("zl-instrument")
         self.stage.watchers.add(self)
         self.refresh("")
 
@@ -69,6 +89,15 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
         """Bring the controls in step with the stage."""
 
     # ------------------------------------------------------------------ what all do
+
+    def link(self, moment: str, words: str = "") -> MomentButton:
+        """A button that sets the stage to a moment of zbudlab.MOMENTS; ValueError for an unknown name."""
+        named(moment)
+        return MomentButton(self, moment, words)
+
+    def set(self, moment: str | Moment) -> None:
+        """Set the stage to a moment: one of zbudlab.MOMENTS by name, or what a claim gives."""
+        self.stage.set(moment)
 
     def refresh(self, line: str) -> None:
         """Show what is on the stage now, and say what happened."""
@@ -109,7 +138,7 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
             return []
         now, frames = timeline.position, []
         for _ in timeline.walk():
-            frames.append((self.frame(width).svg, self.stage.here()))
+            frames.append((lean(self.frame(width).svg), self.stage.here()))
         timeline.goto(now)
         return frames
 

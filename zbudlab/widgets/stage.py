@@ -15,7 +15,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from ..demonstrate.readers import READERS
 from ..memmap import KernelOops
+from ..moments import MOMENTS, Moment
+from ..moments import moment as named
 from ..rows import Row, count
 from ..timeline import Timeline
 from ..versions import Handle, ZbudError
@@ -35,9 +38,27 @@ def copied(timeline: Timeline) -> Timeline:
     return copy
 
 
+def reader_of(name: str) -> str:
+    """A reader of READERS by its own name, or by that of its peeker."""
+    return next((reader.name for reader in READERS.values() if name in (reader.name, reader.peeker)), name)
+
+
 def fault(row: Row) -> str:
-    """The oops, in words, that an event ended in; empty if it did not."""
-    return next((part for part in row[1:] if isinstance(part, str) and " at 0x" in part), "")
+    """The oops, in words, that an event ended in (or something done inside it); empty if it did not."""
+    if row[0] == "#":
+        return ""
+    for part in row[1:]:
+        if isinstance(part, dict):  # what came of a visit
+            part = str(part.get("oops", part.get("stuck", "")))
+            if part:
+                return part
+        if isinstance(part, str) and " at 0x" in part:
+            return part
+        if isinstance(part, list):
+            inside = next(filter(None, (fault(inner) for inner in part if isinstance(inner, list) and inner)), "")
+            if inside:
+                return inside
+    return ""
 
 
 class Stage:
@@ -67,8 +88,15 @@ class Stage:
     def begin(self, timeline: Timeline, pfn: int = 0, reader: str = "memory_failure") -> None:
         """Open a book: this timeline is what the stage starts from and returns to."""
         self.book = timeline, pfn, reader
-        self.timeline, self.pfn, self.reader = copied(timeline), pfn, reader
+        self.timeline, self.pfn, self.reader = copied(timeline), pfn, reader_of(reader)
         self.tape += 1
+
+    def set(self, moment: str | Moment) -> str:
+        """Open the book at a moment: one of MOMENTS by name, or what a claim or a counterexample gives."""
+        found = named(moment) if isinstance(moment, str) else moment
+        words = f"set to: {moment}, {MOMENTS[moment].about}" if isinstance(moment, str) else "set to another moment"
+        self.begin(found.timeline, found.pfn, found.reader or self.reader)
+        return self.tell(words)
 
     # ------------------------------------------------------------------ what can be done; each returns its line
 
@@ -111,7 +139,7 @@ class Stage:
         if pfn is not None and pfn not in pfns:
             raise IndexError(f"pfn {pfn:#x} is outside this memmap ({pfns[0]:#x} to {pfns[-1]:#x})")
         self.pfn = self.pfn if pfn is None else pfn
-        self.reader = self.reader if reader is None else reader
+        self.reader = self.reader if reader is None else reader_of(reader)
         return self.tell(f"page p{self.pfn}, {self.reader}")
 
     def reset(self) -> str:

@@ -51,8 +51,9 @@ function render({ model, el }) {
   }
 
   function paint(svg) {
-    const active = stage.contains(document.activeElement) ? document.activeElement.dataset.part : null;
+    let active = stage.contains(document.activeElement) ? document.activeElement.dataset.part : null;
     stage.innerHTML = svg;
+    if (active) active = stage.querySelector("svg")?.dataset.focus ?? active; // the picture may move the focus
     stage.querySelector("svg")?.setAttribute("role", "group"); // its parts are to be met one by one
     parts = [...stage.querySelectorAll("[data-part]")];
     for (const part of parts) {
@@ -129,11 +130,15 @@ function render({ model, el }) {
   root.addEventListener("keydown", (event) => {
     const part = event.target.closest("[data-part]");
     if (!part || event.altKey || event.metaKey || (event.ctrlKey && !event.key.startsWith("Arrow"))) return;
-    const row = Number(stage.firstElementChild?.dataset.row) || 1; // in a grid, up and down move by a row
+    // In a grid, up and down move by a row, and stay among parts with rows of that length.
+    const row = Number(part.dataset.row ?? stage.firstElementChild?.dataset.row) || 1;
     const steps = { ArrowRight: 1, ArrowDown: row, ArrowLeft: -1, ArrowUp: -row };
-    if (event.key in steps) {
+    const named = part.dataset[event.key.slice(5).toLowerCase()]; // data-left names where ArrowLeft leads
+    const there = parts.findIndex((other) => other.dataset.part === named);
+    if (there >= 0) aim(there, true);
+    else if (event.key in steps) {
       const to = current + steps[event.key];
-      if (row === 1 || (to >= 0 && to < parts.length)) aim(to, true);
+      if (Math.abs(steps[event.key]) === 1 || (parts[to] && parts[to].dataset.row === part.dataset.row)) aim(to, true);
     } else if (event.key === "Home") aim(0, true);
     else if (event.key === "End") aim(parts.length - 1, true);
     else if (event.key === "Enter" || event.key === " ") act(part);
@@ -146,7 +151,13 @@ function render({ model, el }) {
   model.on("change:shown", show); // the last of the traits to change: svg and line are there
   model.on("change:tape", stale);
   model.on("msg:custom", received);
+  const keep = (event) => {
+    const labs = event.key === "Tab" || event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
+    if (!labs) event.stopPropagation();
+  };
   const measure = new ResizeObserver(() => {
+    const controls = root.closest(".zl-instrument"); // a letter typed at a list of choices must not cut the cell
+    if (controls) controls.onkeydown = keep;
     const narrow = root.clientWidth > 0 && root.clientWidth < 792; // 880 px drawn at 0.9
     if (narrow !== model.get("narrow")) {
       model.set("narrow", narrow);

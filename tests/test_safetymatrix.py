@@ -1,0 +1,85 @@
+"""SafetyMatrix as a widget: what it opens with, a cell's reason and trace, and a trace loaded into the timeline."""
+
+import pytest
+
+from zbudlab import SCHEMES
+from zbudlab.demonstrate.judge import WORDS, judge
+from zbudlab.demonstrate.readers import READERS
+from zbudlab.schemes import variant
+from zbudlab.widgets import PeekerBench, SafetyMatrix
+
+
+def press(matrix: SafetyMatrix, part: str) -> None:
+    matrix.view._message(matrix.view, {"part": part}, [])
+
+
+def test_opens_with_four_schemes_and_six_readers() -> None:
+    matrix = SafetyMatrix()
+    assert (len(matrix.matrix.schemes), len(matrix.matrix.readers)) == (4, 6)
+    assert matrix.matrix["slab-flag", "kpageflags"] == judge("slab-flag", "kpageflags")
+    assert "overlay-v12 × soft_offline: corrupt" in matrix.picture().text
+    assert 'data-row="6"' in matrix.view.svg
+
+
+def test_shows_all_on_request_and_comes_back() -> None:
+    matrix = SafetyMatrix()
+    matrix.all.value = True
+    assert (len(matrix.matrix.schemes), len(matrix.matrix.readers)) == (len(SCHEMES), len(READERS))
+    press(matrix, "reserved:ioremap")
+    matrix.all.value = False
+    assert matrix.cell in matrix.matrix
+    matrix.look("reserved", "ioremap")
+    assert matrix.all.value
+    matrix.reset()
+    assert not matrix.all.value and matrix.cell == ("overlay-v12", "soft_offline")
+
+
+def test_a_cell_gives_its_reason_and_its_shortest_trace() -> None:
+    matrix = SafetyMatrix()
+    press(matrix, "overlay-v12:memory_failure")
+    assert matrix.view.line.startswith("overlay-v12, memory_failure: crash (race): free p0 FIRST in the window")
+    text = matrix.picture().text
+    assert "crash; it takes a race" in text and "shortest trace: alloc 9 chunks → memory_failure at p" in text
+    assert 'data-part="load"' in matrix.view.svg
+    press(matrix, "slab-flag:migrate_scanner")
+    assert 'data-part="load"' not in matrix.view.svg and "shortest trace" not in matrix.picture().text
+
+
+@pytest.mark.parametrize(
+    "cell", ["overlay-v12:memory_failure", "overlay-v12:soft_offline", "overlay-clear:migrate_scanner",
+             "inline-header:unpoison", "overlay-v12:makedumpfile"]
+)  # fmt: skip
+def test_a_trace_is_loaded_into_the_timeline_of_another_instrument(cell: str) -> None:
+    bench = PeekerBench()
+    matrix = SafetyMatrix(bench)
+    press(matrix, cell)
+    press(matrix, "load")
+    scheme, _, reader = cell.partition(":")
+    timeline = bench.stage.timeline
+    assert (timeline.pool.scheme.name, bench.stage.reader) == (scheme, reader)
+    assert any(row[0] in "pq" and row[1] == reader for row in timeline.events)
+    assert bench.stage.pfn in timeline.pool.memmap.pfns
+    assert bench.view.line == matrix.view.line and "the shortest trace" in bench.view.line
+    for i, _ in enumerate(timeline.walk()):  # and it can be gone through, with all that is drawn of it
+        assert bench.frame(880).text and i <= len(timeline.events)
+
+
+def test_a_scheme_of_ones_own() -> None:
+    mine = variant(SCHEMES["slab-flag"], "mine", "as an exercise", first_chunks=56, last_chunks=58)
+    matrix = SafetyMatrix(schemes=[mine])
+    assert matrix.matrix.schemes[-1] == "mine"
+    assert all(matrix.matrix["mine", reader].word in WORDS for reader in matrix.matrix.readers)
+
+
+def test_what_there_is_no_cell_for() -> None:
+    with pytest.raises(ValueError, match=r"there is no cell 'v13', 'crash'; schemes: overlay-v12, .*; readers: mem"):
+        SafetyMatrix().look("v13", "crash")
+
+
+def test_where_there_is_no_trace_nothing_is_loaded() -> None:
+    matrix = SafetyMatrix()
+    press(matrix, "slab-flag:migrate_scanner")
+    before = matrix.stage.timeline
+    matrix.load()
+    assert matrix.view.line.startswith("there is no trace to load: slab-flag: nothing found in")
+    assert matrix.stage.timeline is before
