@@ -418,6 +418,9 @@ def test_what_was_found_is_saved(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "found.jsonl, 6 operations" in capsys.readouterr().out
     assert main([*asked, str(tmp_path / "no" / "such")]) == 2
     assert "cannot be written: No such file or directory" in capsys.readouterr().err
+    assert main(["demonstrate", "inline-header", "--depth", "1", "--save", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().err == f"zbudlab: nothing was found, so {tmp_path / 'none'} is not written\n"
+    assert not (tmp_path / "none").exists()
     assert main([*asked[:-1], "--meanwhile", "0"]) == 2
     assert capsys.readouterr().err == "zbudlab: --meanwhile 0 is no race; the least is 1\n"
 

@@ -83,3 +83,16 @@ def test_where_there_is_no_trace_nothing_is_loaded() -> None:
     matrix.load()
     assert matrix.view.line.startswith("there is no trace to load: slab-flag: nothing found in")
     assert matrix.stage.timeline is before
+
+
+def test_the_matrix_of_a_real_kernel() -> None:
+    instrument = SafetyMatrix(kernel="6.1")
+    text = instrument.picture().text
+    assert text.startswith("safety matrix, Linux 6.1") and "overlay-v12, if" in text and "x+" in text
+    press(instrument, "overlay-v12:kpageflags")
+    assert "crash" in instrument.view.line and "the real kernel: confirmed" in instrument.view.line
+    assert "a what-if; the real kernel: confirmed" in instrument.picture().text
+    assert 'data-part="load"' not in instrument.view.svg
+    with pytest.raises(ValueError, match="there is no cell 'new-flag', 'kcore'"):
+        instrument.look("new-flag", "kcore")
+    assert "a what-if" not in SafetyMatrix().picture().text

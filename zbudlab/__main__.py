@@ -119,7 +119,9 @@ def command_demonstrate(arguments: argparse.Namespace) -> int:
     if sys.stderr.isatty():
         print(file=sys.stderr)
     print(json.dumps(answer.as_json(), indent=1) if arguments.json else answer)
-    if arguments.save and answer.found:
+    if arguments.save and not answer.found:
+        print(f"zbudlab: nothing was found, so {arguments.save} is not written", file=sys.stderr)
+    elif arguments.save:
         try:
             answer.timeline().dump(arguments.save)
         except OSError as error:

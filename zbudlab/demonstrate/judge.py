@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from ..changes import SLUBS as SLUBS
@@ -308,9 +309,14 @@ def demands(scheme: Scheme | str, verdicts: Sequence[Verdict] = ()) -> dict[str,
 
 
 class Matrix(dict[tuple[str, str], Verdict]):
-    """(scheme, reader) to Verdict.  `own` are schemes, by name, that are not among SCHEMES."""
+    """(scheme, reader) to Verdict, before the readers of `kernel`.
 
-    own: Mapping[str, Scheme] = {}
+    `own` are schemes, by name, that are not among SCHEMES; `does` says what each reader does (takes a reference, ...).
+    """
+
+    own: Mapping[str, Scheme] = MappingProxyType({})
+    does: Mapping[str, str] = MappingProxyType({name: reader.does for name, reader in READERS.items()})
+    kernel = "3.10"
 
     @property
     def schemes(self) -> list[str]:

@@ -18,7 +18,7 @@ from ..memmap import Memmap
 from ..peekers import of
 from ..peekers.machine import Machine
 from ..peekers.rules import Visit
-from ..schemes import Scheme
+from ..schemes import LATER_SCHEMES, Scheme
 from .judge import WORDS, Matrix, Verdict
 from .judge import matrix as matrix_of_2013
 from .readers import DECIDES, REPORTS, TAKES
@@ -95,7 +95,10 @@ def matrix(
     if cells is None:
         cells = load(kernel).cells if kernel in releases() else []
     real = {(cell.dressing, cell.reader): cell for cell in compare_cells(cells, kernel)}
-    return Matrix(((scheme, name), verdict(scheme, READERS[name], real)) for scheme in rows for name in columns)
+    found = Matrix(((scheme, name), verdict(scheme, READERS[name], real)) for scheme in rows for name in columns)
+    found.kernel, found.own = kernel, LATER_SCHEMES
+    found.does = {name: reader.does for name, reader in READERS.items()}
+    return found
 
 
 def dressed_schemes() -> list[str]:

@@ -6,8 +6,9 @@ import textwrap
 from dataclasses import dataclass
 
 from ..demonstrate.judge import WORDS, Matrix, Verdict
-from ..demonstrate.readers import READERS
+from ..demonstrate.real import CONFIRMED, OTHERWISE, Confirmed
 from .kit import WIDE, Fig, Picture
+from .palette import colour
 
 TOP, ROW = 128, 26  # px: where the rows begin, and how tall they are
 LETTERS = dict(zip(WORDS, ".mwcx", strict=True))
@@ -15,8 +16,12 @@ DEMANDS = ("1 placed", "2 tagged", "3 safe", "4 no flag")
 
 
 def marks(verdict: Verdict) -> str:
-    """What qualifies a verdict, in characters: ~ it takes a race or an unlucky address, * anyone's page suffers it."""
-    return "~" * (verdict.race or verdict.luck) + "*" * verdict.anyone
+    """What qualifies a verdict, in characters.
+
+    ~ it takes a race or an unlucky address; * anyone's page suffers it; + a real kernel did the same, - it did not.
+    """
+    real = {CONFIRMED: "+", OTHERWISE: "-"}.get(verdict.real, "") if isinstance(verdict, Confirmed) else ""
+    return "~" * (verdict.race or verdict.luck) + "*" * verdict.anyone + real
 
 
 @dataclass(frozen=True)
@@ -36,23 +41,25 @@ def matrix_picture(matrix: Matrix, width: int = WIDE, *, parts: bool = False, ch
     """
     schemes, readers = matrix.schemes, matrix.readers
     fig = Fig(
-        "Safety matrix, Linux 3.10", f"{len(schemes)} schemes by {len(readers)} readers; worst first in the text", width
+        f"Safety matrix, Linux {matrix.kernel}",
+        f"{len(schemes)} schemes by {len(readers)} readers; worst first in the text",
+        width,
     )
     fig.data = {"row": len(readers)} if parts else {}
     left, demand = (146, 24) if fig.wide else (140, 17)
     cell = min(26.0 if len(readers) > 8 else 46.0, (width - left - 4 * demand - 60) / len(readers))
     xs, x, does = [], float(left), ""
     for name in readers:
-        x += 7 if does and READERS[name].does != does else 0
-        does = READERS[name].does
+        x += 7 if does and matrix.does[name] != does else 0
+        does = matrix.does[name]
         xs.append(x)
         fig.slanted(x + cell / 2 + 2, TOP - 10, name)
         x += cell
     at = x + 12
     for k, word in enumerate(DEMANDS):
         fig.slanted(at + k * demand + demand / 2, TOP - 10, word, bold=True)
-    for group in dict.fromkeys(READERS[name].does for name in readers):
-        inside = [x for x, name in zip(xs, readers, strict=True) if READERS[name].does == group]
+    for group in dict.fromkeys(matrix.does[name] for name in readers):
+        inside = [x for x, name in zip(xs, readers, strict=True) if matrix.does[name] == group]
         bottom = TOP + len(schemes) * ROW + 4
         fig.path(
             f"M{inside[0]:g} {TOP - 4}H{inside[-1] + cell - 2:g}M{inside[0]:g} {bottom}H{inside[-1] + cell - 2:g}",
@@ -60,15 +67,18 @@ def matrix_picture(matrix: Matrix, width: int = WIDE, *, parts: bool = False, ch
         )
         if (inside[-1] - inside[0] + cell) > 6.2 * len(group):
             fig.small(inside[0], bottom + 14, group, fill="dim")
-    fig.say("safety matrix, Linux 3.10: . ok, m misreport, w wrong, c corrupt, x crash;")
+    fig.say(f"safety matrix, Linux {matrix.kernel}: . ok, m misreport, w wrong, c corrupt, x crash;")
     fig.say("~ it takes a race or an unlucky address, * any kernel page suffers as much")
+    real = any(isinstance(verdict, Confirmed) for verdict in matrix.values())
+    if real:
+        fig.say("+ a real kernel did the same to such a page, - it did not; a what-if: laid over a record of today")
     for r, scheme in enumerate(schemes):
         _row(fig, matrix, scheme, TOP + r * ROW, xs, cell, at, demand, parts)
     if chosen and (chosen.scheme, chosen.reader) in matrix:
         top = TOP + schemes.index(chosen.scheme) * ROW
         fig.rect(xs[readers.index(chosen.reader)] - 3, top - 1, cell + 4, ROW + 2, "none", "now", 2.5, 4)
     fig.say(f"  {'':22} {' '.join(f'{name[:5]:5}' for name in readers)}")
-    y = _legend(fig, TOP + len(schemes) * ROW + 44)
+    y = _legend(fig, TOP + len(schemes) * ROW + 44, real)
     return fig.picture(_cell(fig, matrix[chosen.scheme, chosen.reader], chosen, y + 8, parts) if chosen else y)
 
 
@@ -106,6 +116,10 @@ def _row(
     fig: Fig, matrix: Matrix, scheme: str, y: float, xs: list[float], cell: float, at: float, demand: float, parts: bool
 ) -> None:
     fig.text(0, y + 17, scheme, 11, bold=True)
+    row = [matrix[scheme, name] for name in matrix.readers]
+    what_if = any(isinstance(verdict, Confirmed) and verdict.what_if for verdict in row)
+    if what_if:
+        fig.small(138, y + 17, "if", fill="dim", at="end")
     for x, name in zip(xs, matrix.readers, strict=True):
         verdict = matrix[scheme, name]
         with fig.part(f"{scheme}:{name}", f"{scheme}, {name}: {verdict}", parts):
@@ -114,11 +128,20 @@ def _row(
             if verdict.anyone:
                 ink = "on" if rank > 2 and not maybe else "ink"
                 fig.path(f"M{x + cell - 3:g} {y + ROW - 10}v7h-7z", "", fill=ink)
+            if isinstance(verdict, Confirmed) and verdict.real in (CONFIRMED, OTHERWISE):
+                _witness(fig, x + cell - 7, y + 7, verdict.real == CONFIRMED)
     answers = matrix.demands(scheme)
     for k, (word, answer) in enumerate(answers.items()):
         _demand(fig, at + k * demand + demand / 2 - 4, y + ROW / 2, word, answer)
-    told = " ".join(f"{LETTERS[matrix[scheme, name].word] + marks(matrix[scheme, name]):5}" for name in matrix.readers)
-    fig.say(f"  {scheme:22} {told}  {'; '.join(answers.values())}")
+    told = " ".join(f"{LETTERS[verdict.word] + marks(verdict):5}" for verdict in row)
+    fig.say(f"  {scheme + ', if' * what_if:22} {told}  {'; '.join(answers.values())}")
+
+
+def _witness(fig: Fig, x: float, y: float, same: bool) -> None:
+    """A real kernel was asked: a full dot if it did the same, a ring if it did not."""
+    fill, edge = ("ink", "bg") if same else ("bg", "ink")
+    at = f'cx="{x:g}" cy="{y:g}" r="3.4"'
+    fig.add(f'<circle {at} fill="{colour(fill)}" stroke="{colour(edge)}" stroke-width="1.3"/>')
 
 
 def _demand(fig: Fig, x: float, y: float, word: str, answer: str) -> None:
@@ -133,7 +156,7 @@ def _demand(fig: Fig, x: float, y: float, word: str, answer: str) -> None:
         fig.path(f"M{x - 5:g} {y:g}l3.5 4.5 6.5 -9", "ink", 2)
 
 
-def _legend(fig: Fig, y: float) -> float:
+def _legend(fig: Fig, y: float, real: bool) -> float:
     x = 0.0
     for rank, word in enumerate(WORDS):
         fig.severity(x, y - 13, 18, 18, rank)
@@ -145,6 +168,13 @@ def _legend(fig: Fig, y: float) -> float:
     fig.path(f"M{x + 16:g} {y - 4}v8h-8z", "", fill="ink")
     fig.small(x + 24, y, "any kernel page suffers as much")
     y += 22
+    if real:
+        _witness(fig, 8, y - 4, True)
+        fig.small(24, y, "a real 6.1 kernel did the same")
+        _witness(fig, 228, y - 4, False)
+        fig.small(244, y, "it did not")
+        fig.small(330, y, "if: a what-if, laid over a record of today", fill="dim")
+        y += 22
     fig.small(
         0,
         y,

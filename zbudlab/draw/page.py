@@ -6,15 +6,33 @@ from collections.abc import Collection, Sequence
 from functools import cache
 
 from ..memmap import Memmap
+from ..releases import LINUX_3_10, Release
 from ..rows import count
-from ..struct_page import CHUNK, PAGE_SIZE, RECORD, flag_names, page_zone
+from ..struct_page import CHUNK, PAGE_SIZE, RECORD
 from ..words import leads, letter
 from ..zbud import ZbudPool
 from .kit import WIDE, Fig, Picture
 from .palette import TAGS, colour
 
 CHUNKS = PAGE_SIZE // CHUNK
-WORDS = ("flags", "mapping", "index", "_mapcount", "lru.next", "lru.prev", "private", "padding")
+
+
+def words_of(release: Release) -> tuple[str, ...]:
+    """What a kernel calls the 8 words of a record; of two halves the first, of several names the plainest.
+
+    >>> words_of(LINUX_3_10)
+    ('flags', 'mapping', 'index', '_mapcount', 'lru.next', 'lru.prev', 'private', 'padding')
+    """
+    fields = release.layout.values()
+    return tuple(next((f.name for f in fields if f.offset == at), "padding") for at in range(0, RECORD, 8))
+
+
+def count_of(release: Release) -> str:
+    """What a kernel calls the number of references to a page; it lies in the upper half of the word of _mapcount."""
+    return "_count" if "_count" in release.layout else "_refcount"
+
+
+WORDS = words_of(LINUX_3_10)
 
 
 def strip_text(first: int, last: int, header: int = 0) -> str:
@@ -85,13 +103,17 @@ def record(
 def values(memmap: Memmap, pfn: int, pool: ZbudPool | None = None) -> dict[str, str]:
     """Each field of a record as struct page reads it, in few words: links say where they lead."""
     p = memmap.page(pfn)
-    told = {name: f"{p[name]:#x}" if p[name] else "0" for name in WORDS}
-    told["flags"] = ", ".join(f"PG_{name}" for name in flag_names(p["flags"])) or page_zone(p["flags"])
+    release = memmap.release
+    told = {name: f"{p[name]:#x}" if p[name] else "0" for name in words_of(release)}
+    set_ = ", ".join(f"PG_{name}" for name in release.flag_names(p["flags"]))
+    told["flags"] = set_ or release.zones[release.zone(p["flags"])]
     told["mapping"] = "NULL" if not p["mapping"] else told["mapping"]
     for name in ("mapping", "index", "lru.next", "lru.prev", "private"):
         if p[name] >> 47:  # a kernel address
-            told[name] = leads(memmap, pool, p.address + (32 if name.startswith("lru") else 0), p[name])
-    return {**told, "_mapcount": str(p["_mapcount"]), "_count": str(p["_count"])}
+            lru = release.layout["lru.next"].offset
+            told[name] = leads(memmap, pool, p.address + (lru if name.startswith("lru") else 0), p[name])
+    counts = {name: str(p[name]) for name in ("_mapcount", count_of(release))}
+    return told | counts
 
 
 def page_picture(memmap: Memmap, pfn: int, pool: ZbudPool | None = None, width: int = WIDE) -> Picture:
@@ -168,19 +190,20 @@ def _struct_page(
     fig.small(left + 74, y + 2, "as the kernel reads it", fill="dim")
     lefts = record(fig, left, y + 42, CHUNKS * chunk, p.raw, tone="Z" if overlay else "h2")
     word = lefts[1] - lefts[0] - 4
-    for x, name in zip(lefts, WORDS, strict=True):
+    names, count = words_of(memmap.release), count_of(memmap.release)
+    for x, name in zip(lefts, names, strict=True):
         fig.small(x, y + 20, name, fill="dim")
         fig.text(x, y + 35, told[name][: int(word / 6)], 11, mono=name == "_mapcount", bold=name == "_mapcount")
-    x = lefts[3] + word * 0.95
+    x = lefts[names.index("_mapcount")] + word * 0.95
     fig.path(f"M{x:g} {y + 40}V{y - 2}h5", "dim")
-    fig.small(x + 8, y + 2, f"_count {told['_count']}".replace("-", "\u2212"), bold=True)
+    fig.small(x + 8, y + 2, f"{count} {told[count]}".replace("-", "\u2212"), bold=True)
     pieces = written(pool) if overlay and pool is not None else {}
     fig.say(
         "  struct page, as the kernel reads it"
         + (f", and what {pool.version.name} wrote there" if pool and overlay else "")
     )
-    for i, name in enumerate(WORDS):
-        value = f"{told[name]}, _count {told['_count']}" if name == "_mapcount" else told[name]
+    for i, name in enumerate(names):
+        value = f"{told[name]}, {count} {told[count]}" if name == "_mapcount" else told[name]
         zbud = f" = {', '.join(pieces[i])}" if i in pieces else ""
         fig.say(f"  {8 * i:4}  {p.raw[8 * i : 8 * i + 8].hex(' ')}  {name} {value}{zbud}")
     y += 56

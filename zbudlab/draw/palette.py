@@ -8,6 +8,7 @@ theme, and still reads where a site strips the style sheet.
 from __future__ import annotations
 
 import math
+import re
 
 Theme = dict[str, str]
 
@@ -95,6 +96,25 @@ def distance(a: str, b: str, eye: str = "normal") -> float:
 def colour(name: str) -> str:
     """A palette name as SVG paint: the variable, and the fallback where there is no style sheet."""
     return f"var(--zl-{name},{FALLBACK[name]})" if name in FALLBACK else name
+
+
+def chip(tag: str) -> str:
+    """The lettered chip of a tag for words in Markdown: a key cap in its colours, a letter where styles are stripped.
+
+    >>> chip("Z")
+    '<kbd style="background-color:#f7e9de;color:#14181d;border:1px solid #c25400">Z</kbd>'
+    """
+    look = f"background-color:{LIGHT['t' + tag]};color:{LIGHT['ink']};border:1px solid {LIGHT[tag]}"
+    return f'<kbd style="{look}">{tag}</kbd>'
+
+
+def with_chips(markdown: str) -> str:
+    """Markdown in which every <kbd> that holds a tag's letter has the tag's colours.
+
+    >>> with_chips("<kbd>Z</kbd> zbud") == chip("Z") + " zbud"
+    True
+    """
+    return re.sub(rf"<kbd[^>]*>([{''.join(TAGS)}])</kbd>", lambda found: chip(found[1]), markdown)
 
 
 def _declare(theme: Theme) -> str:

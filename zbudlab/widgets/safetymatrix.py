@@ -8,9 +8,10 @@ from typing import Any
 
 import ipywidgets
 
-from ..demonstrate import Answer, demonstrate
+from ..demonstrate import Answer, demonstrate, matrix
 from ..demonstrate.judge import Matrix, Verdict, judge
 from ..demonstrate.readers import READERS
+from ..demonstrate.real import Confirmed
 from ..draw import WIDE, Picture, matrix_picture
 from ..draw.matrix import Chosen
 from ..schemes import SCHEMES, Scheme
@@ -23,6 +24,7 @@ FEW = (
     ("overlay-v12", "overlay-clear", "slab-flag", "inline-header"),
     ("memory_failure", "soft_offline", "unpoison", "migrate_scanner", "makedumpfile", "kpageflags"),
 )
+START = ("overlay-v12", "soft_offline")
 SECONDS, DEPTH = 3.0, 4  # how long, and how deep, the shortest trace is looked for
 
 
@@ -46,15 +48,18 @@ class SafetyMatrix(Instrument):
     It opens with four schemes and six readers; `schemes` are further ones, of your own.  Press a cell for the reason
     and, where it is not ok, for the shortest trace that leads there; that can be loaded into the timeline of `on`,
     another instrument, which shows it step by step.  The arrow keys walk over the grid.
+
+    With `kernel` "6.1" it is the matrix of that kernel, with the cells that a real one confirmed: no traces there.
     """
 
     reels = False
 
-    def __init__(self, on: Any = None, *, schemes: Iterable[Scheme] = ()) -> None:
+    def __init__(self, on: Any = None, *, schemes: Iterable[Scheme] = (), kernel: str = "3.10") -> None:
         own = list(schemes)
+        self.today = None if kernel == "3.10" else matrix(kernel=kernel)
         self.schemes = {scheme.name: scheme for scheme in (*SCHEMES.values(), *own)}
         self.own = tuple(scheme.name for scheme in own)
-        self.cell = ("overlay-v12", "soft_offline")
+        self.cell = START
         super().__init__(Stage(bench_example(), 1) if on is None else on)
 
     def controls(self) -> Iterable[Sequence[ipywidgets.Widget]]:
@@ -63,11 +68,16 @@ class SafetyMatrix(Instrument):
         )
         self.all.layout.width = "auto"
         self.all.observe(lambda change: self._fit(), "value")
-        yield [self.all, button("Back to the book", "as it was at the beginning", self.reset)]
+        yield [
+            *([self.all] if self.today is None else []),
+            button("Back to the book", "as it was at the beginning", self.reset),
+        ]
 
     @property
     def matrix(self) -> Matrix:
         """What is on show."""
+        if self.today is not None:
+            return self.today
         few = ((*FEW[0], *self.own), FEW[1])
         schemes, readers = (tuple(self.schemes), tuple(READERS)) if self.all.value else few
         found = Matrix(
@@ -78,15 +88,17 @@ class SafetyMatrix(Instrument):
 
     def look(self, scheme: str, reader: str) -> str:
         """Look at a cell: the line says what is there.  Raises ValueError for an unknown scheme or reader."""
-        if scheme not in self.schemes or reader not in READERS:
-            raise ValueError(
-                f"there is no cell {scheme!r}, {reader!r}; schemes: {', '.join(self.schemes)}; "
-                f"readers: {', '.join(READERS)}"
-            )
+        if self.today is None:
+            schemes, readers = list(self.schemes), list(READERS)
+        else:
+            schemes, readers = self.today.schemes, self.today.readers
+        if scheme not in schemes or reader not in readers:
+            known = f"schemes: {', '.join(schemes)}; readers: {', '.join(readers)}"
+            raise ValueError(f"there is no cell {scheme!r}, {reader!r}; {known}")
         self.cell = (scheme, reader)
         if self.cell not in self.matrix:
             self.all.value = True
-        self._line = f"{scheme}, {reader}: {verdict_of(self.schemes[scheme], reader)}"
+        self._line = f"{scheme}, {reader}: {self.matrix[self.cell]}"
         self.draw()
         return self._line
 
@@ -103,13 +115,13 @@ class SafetyMatrix(Instrument):
         self.stage.tell(f"the shortest trace of {self.cell[0]} before {self.cell[1]}: {self.stage.here()}")
 
     def reset(self) -> None:
-        self.cell, self.all.value = ("overlay-v12", "soft_offline"), False
+        self.cell, self.all.value = START, False
         self.refresh("back to the beginning")
 
     def _fit(self) -> None:
         """Fewer are on show now: the cell must be one of them."""
         if self.cell not in self.matrix:
-            self.cell = ("overlay-v12", "soft_offline")
+            self.cell = START
         self.draw()
 
     def chosen(self, part: str) -> None:
@@ -122,7 +134,10 @@ class SafetyMatrix(Instrument):
     def picture(self, width: int = WIDE, *, parts: bool = False) -> Picture:
         scheme, reader = self.cell
         trace, loads = "", False
-        if verdict_of(self.schemes[scheme], reader).word != "ok":
+        if self.today is not None:
+            verdict = self.today[self.cell]
+            trace = str(verdict).rpartition(" [")[2].rstrip("]") if isinstance(verdict, Confirmed) else ""
+        elif verdict_of(self.schemes[scheme], reader).word != "ok":
             answer = trace_of(self.schemes[scheme], reader)
             loads = answer.found
             trace = "shortest trace: " + " \u2192 ".join(map(str, answer.steps)) if loads else str(answer)
