@@ -217,18 +217,22 @@ def test_an_answer_is_what_the_model_does() -> None:
 
 
 def run(task: Exercise, source: str) -> Checked:
-    """An answer checked as in a notebook: the cell's code is run, then its target is handed over."""
+    """An answer checked as in a notebook: after the cell that it replaces, its code is run, its target handed over."""
     names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(task.stub, "<cell>", "exec"), names)
     exec(compile(source, "<cell>", "exec"), names)
     return task.check(names[task.target])
 
 
-def as_cell(source: str) -> Any:
-    """A whole cell, with its last line's value."""
-    *lines, last = source.splitlines()
+def as_cells(*sources: str) -> Any:
+    """Whole cells, run one after the other, with the value of the last line."""
     names: dict[str, Any] = {"__name__": "__main__", "exercise": exercise}
-    exec(compile("\n".join(lines), "<cell>", "exec"), names)
-    return eval(last, names)
+    value = None
+    for source in sources:
+        *lines, last = source.splitlines()
+        exec(compile("\n".join(lines), "<cell>", "exec"), names)
+        value = eval(last, names)
+    return value
 
 
 def broken(*arguments: Any) -> Any:
@@ -246,10 +250,10 @@ class TestEveryExercise:
         checked = run(task, task.solution)
         assert checked and checked.word == "right", checked
         assert len(checked.text) > 20 and repr(checked).startswith("right: ")
-        assert as_cell(task.solution_cell) == checked
+        assert as_cells(task.student_cell, task.solution_cell) == checked
 
     def test_an_untouched_cell_is_not_yet_answered(self, task: Exercise) -> None:
-        checked = as_cell(task.student_cell)
+        checked = as_cells(task.student_cell)
         assert not checked and checked.word == "not yet", checked
         assert task.target in checked.text and "hint" in checked.text
 
@@ -324,10 +328,10 @@ def test_hints_are_given_one_after_the_other() -> None:
 
 @pytest.mark.slow
 def test_an_answer_that_does_not_end() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     checked = exercise("offsets").check(endless)
     assert checked.word == "no" and "within 2 seconds" in checked.text
-    assert time.monotonic() - begun < 4
+    assert time.process_time() - begun < 4
 
 
 def test_the_limit_gives_back_the_trace_function() -> None:

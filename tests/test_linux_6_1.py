@@ -44,7 +44,7 @@ def earlier_cells(name: str) -> list[Any]:
     for c in cells:
         c["before"], c["after"] = bytes.fromhex(c["before"]), bytes.fromhex(c["after"]) if c["after"] else None
         c["oops"] = SimpleNamespace(**c["oops"]) if c["oops"] else None
-    return [SimpleNamespace(**c) for c in cells]
+    return [SimpleNamespace(counters=None, **c) for c in cells]
 
 
 def memmap_of(name: str, pages: int = 64, base: int = 0x6440) -> Memmap:
@@ -560,6 +560,17 @@ def test_a_neighbour_that_merges_is_a_reason_for_a_bug_only_if_the_page_looks_fr
         cell.oops, cell.after = SimpleNamespace(address=None), None
     reasons = {row.dressing: row.reason for row in compare_cells(cells)}
     assert reasons["plain"] == "open" and "neighbour" in reasons["mapcount_m512"]
+
+
+def test_a_page_that_compaction_did_not_reach_is_known_by_its_counter() -> None:
+    cells = {c.reader: c for c in earlier_cells("6.1") if c.scheme == "chunks_movable"}
+    low = cells["compact_movable"]
+    low.oops, low.errno = None, 0
+    for scanned, reason in ((None, "open"), (low.pfn + 1, "open"), (low.pfn - 1, "not reached")):
+        low.counters = scanned and {"compact_migrate_scanned": scanned}
+        (row,) = compare_cells([low])
+        assert row.reason.split(":")[0] == reason
+    assert compare_cells([cells["compact"]])[0].reason.startswith("not reached")
 
 
 def test_first_chunks_modulo_4_decides() -> None:

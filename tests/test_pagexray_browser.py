@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tests.browser import LabServer, show
+from tests.test_bitmap_browser import turn
 from tests.test_buddylab_browser import expect, shot
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
     panel = xray(page, lab_server)
     view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
     assert "bytes 24 to 31" in view.locator("desc").text_content()
+    turn(page, "Light")
     shot(page, "pagexray-light")
     view.locator('[data-part="byte:29"]').hover()
     expect(line, r"byte 29: 0x88; _count in struct page, Linux 3.10; buddy.prev in zbud v12 overlay")
@@ -41,11 +43,9 @@ def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
     panel.get_by_role("button", name="slab reading").click()
     view.locator('[data-part="slab:inuse"]').click()
     expect(line, "picked bytes 24 to 25")
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
+    turn(page, "Dark")
     ink = "(getComputedStyle(document.querySelector('.zl-view svg')).getPropertyValue('--zl-Z')).trim()"
     page.wait_for_function(f"() => {ink} === '#ff7a4d'")
-    page.wait_for_selector("#jupyterlab-splash", state="detached")
     shot(page, "pagexray-dark")
     panel.get_by_role("button", name="Undo").click()
     expect(line, "event 4 of 5")

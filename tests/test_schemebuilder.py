@@ -127,7 +127,12 @@ def test_a_place_that_is_not_aligned_stays_to_be_seen(builder: SchemeBuilder) ->
 def test_a_tag_that_the_data_lies_on_is_said_though_scheme_takes_it(builder: SchemeBuilder) -> None:
     builder.tag.value = "a value of _mapcount"
     builder.places["first_chunks"].value = 24
-    assert "share bytes 24 to 25: whichever is written last stands" in builder.picture().text
+    text = builder.picture().text
+    assert "first_chunks and the tag share bytes 24 to 25: whichever is written last stands" in text
+    assert "first_chunks: shares bytes 24 to 25 with the tag" in text
+    builder.tag.value = "genuine slab"  # whose marks lie in two places
+    assert "last_chunks and the tag share bytes 50 to 51" in builder.picture().text
+    assert "first_chunks and the tag share bytes 24 to 25" in builder.picture().text
     builder.start_from("overlay-clear")
     builder.tag.value, builder.flag.value = "a page flag", "reclaim"
     assert "the two cannot be told apart" in builder.picture().text
@@ -191,6 +196,7 @@ def test_brackets_move_the_piece_in_hand(builder: SchemeBuilder) -> None:
 def test_start_from_any_scheme(builder: SchemeBuilder, name: str) -> None:
     builder.start.value = name
     assert Draft.of(SCHEMES[name]) == Draft.of(builder.scheme, name)
+    assert f"from {name}; zbud's data in" in builder.view.svg.replace("&#x27;", "'")
     assert all(verdict.word == verdicts(SCHEMES[name])[reader].word for reader, verdict in builder.board.row.items())
     in_step(builder)
 

@@ -46,6 +46,11 @@ def test_by_keyboard_alone(page: "Page", lab_server: LabServer) -> None:
     panel.get_by_role("combobox", name="start from").focus()
     page.keyboard.type("over")  # letters are the list's own here, not the notebook's
     expect(line, "from overlay-v12: the patch under review.* mine, worst: crash")
+    panel.get_by_role("button", name="As Python").focus()
+    page.keyboard.press("Enter")  # the button's own, not the notebook's
+    panel.locator("pre[tabindex]").wait_for()
+    page.keyboard.press("Enter")
+    panel.locator("pre[tabindex]").wait_for(state="hidden")
     panel.get_by_role("button", name="Back to the book").focus()
     page.keyboard.press("Tab")  # the picture is one stop
     expect(line, "bytes 0 to 7, flags: press to put buddy there")
@@ -58,9 +63,9 @@ def test_by_keyboard_alone(page: "Page", lab_server: LabServer) -> None:
     page.keyboard.press("[")
     expect(line, "mine, worst: crash")
     page.keyboard.press("End")
-    expect(line, "crash: misreport")
+    expect(line, "crash: ok: the totals that it is part of; overlay-v12: ok")
     page.keyboard.press("Enter")
-    expect(line, "mine, crash: misreport")
+    expect(line, "mine, crash: ok")
     page.keyboard.press("Tab")
     assert not page.evaluate("() => !!document.activeElement.closest('.zl-view')")
 

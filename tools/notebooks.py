@@ -27,6 +27,7 @@ import nbclient
 import nbformat
 
 from zbudlab import BuddyLab
+from zbudlab.draw.palette import with_chips
 from zbudlab.exercises import EXERCISES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,6 +145,8 @@ def normalised(notebook: Any, name: str) -> Any:
             count += 1
             cell.execution_count = count
             cell.outputs = [_output(output, count, f"{name}, cell {number}") for output in _joined(cell.outputs)]
+        else:
+            cell.source = with_chips(cell.source)
     return notebook
 
 

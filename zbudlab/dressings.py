@@ -169,7 +169,7 @@ class Cell(Protocol):
     """One dressed page before one reader: the record `before` and `after` (64 bytes; None if the kernel died).
 
     `value` is what a file in /proc said, `errno` what another reader answered (0: granted; None: it died, or was
-    stopped), `log` the telling lines of the kernel's log.
+    stopped), `counters` what compaction counted meanwhile, `log` the telling lines of the kernel's log.
     """
 
     @property
@@ -188,6 +188,8 @@ class Cell(Protocol):
     def errno(self) -> int | None: ...
     @property
     def oops(self) -> Oops | None: ...
+    @property
+    def counters(self) -> Mapping[str, int] | None: ...
     @property
     def log(self) -> Iterable[str]: ...
 
@@ -323,7 +325,7 @@ def _after(cell: Cell, visits: list[Visit]) -> bool | None:
     return visits[-1].machine.memmap.page(cell.pfn).raw == cell.after
 
 
-NOT_REACHED = "not reached: this page lies high in its zone, where the scanners have met before; see compact_movable"
+NOT_REACHED = "not reached: the page lies high in its zone, and the scanners met before they came to it"
 NEIGHBOUR = "its neighbour was given back meanwhile, and took it for a free page to merge with, as page_is_buddy0 here"
 NO_NEIGHBOUR = "its neighbour was not given back meanwhile"
 NEXT_OWNER = "freed without a word, as in the model; what follows is its next owner's doing, who trusts memcg_data"
@@ -338,7 +340,8 @@ def why(cell: Cell, real: str, model: str, release_: Release) -> str:
     if cell.reader.startswith("compact") and real == "ok":
         if model == "BUG":
             return NO_NEIGHBOUR
-        if cell.reader == "compact":
+        scanned = (cell.counters or {}).get("compact_migrate_scanned")
+        if scanned < cell.pfn if scanned is not None else cell.reader == "compact":
             return NOT_REACHED
     if cell.reader == "free" and cell.scheme.startswith("memcg") and model == "silent" and real.startswith("oops"):
         return NEXT_OWNER

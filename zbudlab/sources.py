@@ -24,6 +24,22 @@ SOURCES = {
         "zbud v12, Seth Jennings, 20 May 2013: zbud's data laid over struct page",
         "<1369067168-12291-3-git-send-email-sjenning@linux.vnet.ibm.com>, git blob b10a1f1",
     ),
+    "newest-first": Source(
+        "Dan Magenheimer, 13 May 2013: trying the newest page first costs density, though not in the benchmarks in use",
+        "<3dfa0c20-ab39-4839-aaeb-46d51314afd4@default>",
+    ),
+    "first-fit": Source(
+        "Mel Gorman, 17 May 2013: review of v11; calls the search first fit, and asks for another number of chunks",
+        "<20130517154837.GN11497@suse.de>",
+    ),
+    "step-dropped": Source(
+        "Seth Jennings, 19 May 2013: no benefit of the newest page first can be shown, so the step goes",
+        "<20130519205219.GA3252@cerebellum>",
+    ),
+    "lockstep": Source(
+        "Mel Gorman, 21 May 2013: two pages of 80 per cent cost four evicted zpages with six chunks, three with two",
+        "<20130521081020.GT11497@suse.de>",
+    ),
     "review": Source(
         "Andrew Morton, 28 May 2013: zbud writes over page descriptors; E2BIG is the wrong error",
         "<20130528145911.bd484cbb0bb7a27c1623c520@linux-foundation.org>",
@@ -31,6 +47,18 @@ SOURCES = {
     "variant": Source(
         "Andrew Morton, 29 May 2013: a variant record and its tag; the four demands",
         "<20130529142904.ace2a29b90a9076d0ee251fd@linux-foundation.org>",
+    ),
+    "general": Source(
+        "Andrew Morton, 29 May 2013: not only memory_failure; whoever reads the memmap expects a struct page there",
+        "<20130529134835.58dd89774f47205da4a06202@linux-foundation.org>",
+    ),
+    "ebusy": Source(
+        "Seth Jennings, 29 May 2013: expects memory_failure to answer -EBUSY for zbud's pages, as for slab's",
+        "<20130529204236.GD428@cerebellum>",
+    ),
+    "careless": Source(
+        "Dan Magenheimer, 29 May 2013: code that assumes too much about a struct page is what should be mended",
+        "<754ae8a0-23af-4c87-953f-d608cba84191@default>",
     ),
     "seed": Source(
         "Seth Jennings, 30 May 2013: a positive _count and PG_slab; do you agree?",
@@ -51,6 +79,10 @@ SOURCES = {
     "limit": Source(
         "Heesub Shin, 17 July 2013: the limit lowered by a chunk, so that no tenant makes a second one impossible",
         "<1374071410-9337-1-...>, in Linux 3.11, git blob 9451361e6aa7",
+    ),
+    "cookie": Source(
+        "Dave Hansen, 6 August 2013: PG_slab again, and a cookie to tell zbud's pages from slab's",
+        "<52012B35.90801@intel.com>",
     ),
     "5.14": Source("zbud of mid 2021, behind zpool only", "mm/zbud.c, Linux 5.14, git blob 6348932430b8"),
     "removal": Source("zbud leaves the kernel, 2025", "commit 6df8bae8e851, Linux 6.15"),

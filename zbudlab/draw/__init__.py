@@ -1,7 +1,7 @@
 """Drawing: a scene becomes a `Picture`, an SVG and the text that says the same.  Live and saved views are that SVG."""
 
 from .bitmap import bitmap_picture
-from .chart import sizes_picture
+from .chart import dots_picture, sizes_picture
 from .kit import NARROW, WIDE, Fig, Picture
 from .matrix import matrix_picture
 from .memmap import memmap_picture

@@ -21,7 +21,7 @@ from .page import record, strip, strip_text
 from .palette import FALLBACK, colour
 from .surveys import CALLED, CLASSES, LOOK_ALIKE, Survey
 
-SIDE, CELL = 256, 16  # px: a map is so wide, and a page in the lens
+SIDE, CELL, DROP = 256, 16, 22  # px: a map is so wide, and a page in the lens; the lens hangs so far beneath
 ACROSS, DOWN = 16, 9  # pages in the lens
 PAINT = {letter: {LOOK_ALIKE: "now"}.get(letter, letter) for letter in CLASSES[1:]}  # palette names
 ALIKE = (
@@ -79,11 +79,9 @@ def telling(found: Survey) -> int:
         pairs = Counter(zip(*(b"".join(grid.lines(classes, grid.lens(i))) for classes in maps), strict=True))
         return sum(min(n, ACROSS) for n in pairs.values())
 
-    step = max(1, found.pages >> 13) * ACROSS  # some five hundred places
-    best = max(
-        range(ACROSS // 2, max(found.pages, ACROSS // 2 + 1), step), key=lambda i: richness(min(i, found.pages - 1))
-    )
-    best = min(best, found.pages - 1)
+    rows = range(DOWN // 2, grid.rows + DOWN // 2, DOWN * max(1, found.pages >> 20))  # lens beside lens
+    places = (row * grid.cols + x for row in rows for x in range(ACROSS // 2, grid.cols + ACROSS // 2, ACROSS))
+    best = max((min(i, found.pages - 1) for i in places), key=richness)
     x, y, w, h = grid.lens(best)
     inside = [(y + r) * grid.cols + x + c for r in range(h) for c in range(w)]
     zbud = [i for i in inside if i < found.pages and CLASSES[maps[-1][i]] == "Z"]
@@ -161,7 +159,7 @@ def bitmap_picture(
     for k, name in enumerate(found.maps):
         _map(fig, found, name, grid, i, (k * (SIDE + 32), 66, height), zoom, only, live)
     x, y = SIDE + 48 + (SIDE + 32 if len(found.maps) == 2 else 0), 66.0
-    bottom = 66 + height + 22 + min(DOWN, grid.rows) * CELL + 36
+    bottom = 66 + height + DROP + min(DOWN, grid.rows) * CELL + 36
     if x > width - 280:
         x, y = 0, bottom + 22
     low = _counts(fig, found, x, y, only, live)
@@ -203,15 +201,18 @@ def _map(
         )
     fig.rect(x + 0.5, y - 0.5, SIDE + 1, height + 1, "none", "dim")
     lx, ly, lw, lh = lens = grid.lens(i)
-    left, right = (x + 1 + SIDE * (at - wx) / ww for at in (lx, lx + lw))
-    top, low = (y + height * (at - wy) / wh for at in (ly, ly + lh))
-    under = y + height + 22
-    fig.path(
-        f"M{left:.1f} {low:.1f}L{x + 0.5:g} {under:g}M{right:.1f} {low:.1f}L{x + lw * CELL + 0.5:g} {under:g}", "now"
+    scales = SIDE / ww, height / wh
+    _lead(
+        fig,
+        x + 1 + scales[0] * (lx - wx),
+        y + scales[1] * (ly - wy),
+        scales[0] * lw,
+        scales[1] * lh,
+        x,
+        lw * CELL,
+        y + height,
     )
-    fig.rect(
-        round(left - 1, 1), round(top - 1, 1), round(right - left + 2, 1), round(low - top + 2, 1), "none", "now", 2
-    )
+    under = y + height + DROP
     _lens(fig, list(grid.lines(classes, lens)), x, under, k, live)
     row, column = divmod(i, grid.cols)
     fig.rect(x + (column - lx) * CELL, under + (row - ly) * CELL - 0.5, CELL + 1, CELL + 1, "none", "ink", 2.5, 1)
@@ -220,6 +221,16 @@ def _map(
     fig.say(f"{title}: {short}; lens from pfn {first:#x}, chosen {found.base_pfn + i:#x}")
     for r, line in enumerate(grid.lines(classes, lens)):
         fig.say(f"  {first + r * grid.cols:#10x}  {''.join(CLASSES[c] or '.' for c in line)}")
+
+
+def _lead(fig: Fig, left: float, top: float, w: float, h: float, x: float, wide: float, low: float) -> None:
+    """The place of the lens in a map, and lines from there down to the lens, `wide` px from `x` on."""
+    right, bottom, under = left + w, top + h, low + DROP
+    lines = f"M{left:.1f} {bottom:.1f}L{x + 0.5:g} {under:g}M{right:.1f} {bottom:.1f}L{x + wide + 0.5:g} {under:g}"
+    box = f"M{left - 1:.1f} {top - 1:.1f}H{right + 1:.1f}V{bottom + 1:.1f}H{left - 1:.1f}z"
+    for paint, wider in (("bg", 2.5), ("now", 0)):  # a halo first: amber is not to drown in the dots
+        fig.path(lines, paint, 1 + wider)
+        fig.path(box, paint, 2 + wider)
 
 
 def _lens(fig: Fig, lines: list[bytes], x: float, y: float, k: int, live: bool) -> None:

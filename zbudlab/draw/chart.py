@@ -1,13 +1,14 @@
-"""One chart: how many zpages need how many chunks."""
+"""Two charts: how many zpages need how many chunks; and numbers as marks on one scale."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..struct_page import CHUNK
 from .kit import WIDE, Fig, Picture
 from .page import CHUNKS
+from .palette import colour
 
 
 def sizes_picture(sizes: Sequence[int], limit: int, width: int = WIDE) -> Picture:
@@ -43,3 +44,50 @@ def sizes_picture(sizes: Sequence[int], limit: int, width: int = WIDE) -> Pictur
         n = sum(counts[chunks] for chunks in range(low, low + 4))
         fig.say(f"  {low:3} to {low + 3:3} chunks {'#' * n} {n}")
     return fig.picture(base + 24)
+
+
+def dots_picture(
+    title: str, unit: str, rows: Mapping[str, Mapping[str, float]], low: float, high: float, width: int = WIDE
+) -> Picture:
+    """Numbers as marks on one scale from `low` to `high`: a row for each label, a mark for each of up to three names.
+
+    The names of all rows make the legend; a row may lack some.  `unit` says what the numbers are.
+    """
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    fig = Fig(title, f"{unit}: {' and '.join(names)}, for {len(rows)} rows", width)
+    left, pitch, top = 12 + 6.2 * max(map(len, rows), default=0), 22, 44
+    step = (width - left - 24) / (high - low)
+    bottom = top + pitch * len(rows)
+    for i, name in enumerate(names):
+        _mark(fig, i, left + 200 * i + 6, 14)
+        fig.small(left + 200 * i + 18, 18, name)
+    for tick in range(5):
+        value = low + tick * (high - low) / 4
+        x = left + (value - low) * step
+        fig.path(f"M{x:g} {top - 6}V{bottom}", "rule")
+        fig.small(x, bottom + 16, f"{value:g}", fill="dim", at="middle")
+    fig.small(left, bottom + 34, unit, fill="dim")
+    indent = max(map(len, rows), default=0)
+    fig.say(f"{title} ({unit})")
+    fig.say(" " * indent + "".join(f"  {name:>{max(6, len(name))}}" for name in names))
+    for k, (label, row) in enumerate(rows.items()):
+        y = top + pitch * (k + 0.5)
+        fig.small(left - 10, y + 4, label, at="end")
+        for i, name in enumerate(names):
+            if name in row:
+                _mark(fig, i, left + (row[name] - low) * step, y)
+        told = (f"{row[name]:.2f}" if name in row else "-" for name in names)
+        fig.say(
+            label.ljust(indent) + "".join(f"  {n:>{max(6, len(name))}}" for n, name in zip(told, names, strict=True))
+        )
+    return fig.picture(bottom + 42)
+
+
+def _mark(fig: Fig, i: int, x: float, y: float) -> None:
+    """The mark of the name at `i`: a ring, a disc that fits into it, an upright line through both."""
+    if i == 0:
+        fig.add(f'<circle cx="{x:g}" cy="{y:g}" r="6" fill="none" stroke="{colour("ink")}" stroke-width="1.5"/>')
+    elif i == 1:
+        fig.add(f'<circle cx="{x:g}" cy="{y:g}" r="3.2" fill="{colour("Z")}"/>')
+    else:
+        fig.path(f"M{x:g} {y - 9:g}v18", "ink", 2)

@@ -54,8 +54,7 @@ class Draft(Scheme):
 
     def tags(self) -> list[tuple[str, int, int]]:
         """What marks a page in struct page: words, offset and size in bytes."""
-        flags = [self.flag] if self.flag in FLAGS else []
-        found = [(f"PG_{name}", FLAGS[name] // 8, 1) for name in flags]
+        found = [(f"PG_{self.flag}", FLAGS[self.flag] // 8, 1)] if self.flag in FLAGS else []
         if self.mapcount is not None:
             found.append((f"_mapcount {self.mapcount}", 24, 4))
         if self.slab:
@@ -65,13 +64,13 @@ class Draft(Scheme):
     def holders(self) -> list[list[str]]:
         """For each of the 64 bytes, what lies there; in struct page also the flags and the tag."""
         found: list[list[str]] = [[] for _ in range(RECORD)]
-        places = {piece: place for piece in PIECES if (place := self.place(piece))}
+        places = [(piece, *place) for piece in PIECES if (place := self.place(piece))]
         if self.home == "record":
             found[:8] = [["flags"] for _ in range(8)]
-            places |= {f"the tag, {words}": (o, n) for words, o, n in self.tags() if o >= 8}
-        for piece, (offset, size) in places.items():
+            places += [("the tag", offset, size) for _, offset, size in self.tags() if offset >= 8]
+        for name, offset, size in places:
             for byte in range(offset, min(offset + size, RECORD)):
-                found[byte].append(piece)
+                found[byte].append(name)
         return found
 
     def collisions(self) -> list[tuple[int, int, list[str]]]:
@@ -152,7 +151,7 @@ class Building:
             }[draft.home]
         ]
         for first, last, names in draft.collisions():
-            if any(name.startswith("the tag") for name in names):
+            if "the tag" in names:
                 said.append(f"{_listed(names)} share {span(first, last)}: whichever is written last stands.")
         if draft.flag == "reclaim" and draft.under_reclaim is None:
             said.append("PG_reclaim marks a page under reclaim too: the two cannot be told apart.")
@@ -300,9 +299,9 @@ def _collisions(fig: Fig, grid: Grid, board: Building, y: float) -> None:
     for first, last, names in board.draft.collisions():
         a, b = grid.edges(first, last - first + 1)
         deepest = max(i for i, lane in enumerate(lanes, 1) if lane in names or lane == "tag")
-        h = CELLS + 10 + LANE * deepest
+        h = CELLS + 8 + LANE * deepest
         fig.hatches["N"] = "now"
-        fig.rect(a - 1.5, y - 3, b - a + 3, h, "url(#@id@-N)", "now", 2, 2)
+        fig.rect(a - 1.5, y - 1.5, b - a + 3, h, "url(#@id@-N)", "now", 2, 2)
         fig.say(f"  !! {span(first, last)}: {_listed(names)}")
 
 
@@ -392,8 +391,11 @@ def _row(fig: Fig, board: Building, y: float, parts: bool) -> float:
     grid, top = Grid(fig), y + 108
     cell = 24.0 if fig.wide else 22.0
     start, x, does, group = verdicts(board.start), grid.left, "", grid.left
-    fig.small(0, top + 17, board.draft.name, bold=True)
-    fig.small(0, top + ROW + 17, board.start.name, fill="dim")
+    for y, name, mine in ((top + 17, board.draft.name, True), (top + ROW + 17, board.start.name, False)):
+        most = int(grid.left / 6.6)  # the whole name stands at the top
+        fig.small(
+            0, y, name if len(name) <= most else name[: most - 1] + "\u2026", bold=mine, fill="ink" if mine else "dim"
+        )
     fig.say("  before the readers, Linux 3.10")
     for name, reader in READERS.items():
         if does and does != reader.does:

@@ -50,7 +50,7 @@ class Survey:
     base_pfn: int = 0
     about: str = ""
     look: Callable[[int], Sequence[Sample]] | None = None
-    _counted: dict[str, Counter[str]] = field(default_factory=dict, compare=False, repr=False)
+    _counted: dict[str, Counter[str]] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         sizes = {len(classes) for classes in self.maps.values()}

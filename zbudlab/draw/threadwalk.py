@@ -254,16 +254,15 @@ def _claim(fig: Fig, walk: Walk, claim: Claim, y: float, parts: bool) -> float:
     n, top, verdict = claim.number, y, claim.verdict
     with fig.part(f"claim:{n}", f"claim {n}: {claim.says} {verdict}. {claim.evidence}", parts):
         verdict_pill(fig, 16, y, verdict, "hit" if parts else "")
-        y = fig.para(142, y + 15, fig.width - 226, claim.says, lead=14)
+        y = fig.para(150, y + 15, fig.width - 234, claim.says, lead=14)
         if n == walk.claim:
-            y = fig.para(142, y + 2, fig.width - 226, claim.evidence, fill="dim", lead=14)
+            y = fig.para(150, y + 2, fig.width - 234, claim.evidence, fill="dim", lead=14)
             if claim.real:
-                y = fig.para(142, y + 2, fig.width - 226, str(claim.real), fill="dim", lead=14)
+                y = fig.para(150, y + 2, fig.width - 234, str(claim.real), fill="dim", lead=14)
     with fig.part(f"try:{n}", f"try it, claim {n}: {staged(claim)}", parts):
         on = n == walk.staged
-        fig.rect(
-            fig.width - 72, top, 62, 22, "nowbg" if on else "bg", "now" if on else "dim", 2 if on else 1, 4, cls="hit"
-        )
+        fill, edge, sw = ("nowbg", "now", 2) if on else ("bg", "dim", 1)
+        fig.rect(fig.width - 72, top, 62, 22, fill, edge, sw, 4, cls="hit" if parts else "")
         fig.text(fig.width - 41, top + 15.5, "try it", at="middle")
     fig.say(f"  {n:2} {verdict}: {claim.says}")
     fig.say(f"       {claim.evidence}")
@@ -276,7 +275,7 @@ def verdict_pill(fig: Fig, x: float, y: float, verdict: str, cls: str = "") -> N
     """A claim's verdict as a glyph and in words: tick, half disc, cross on ink, dash."""
     fails = verdict == FAILS
     ink = "on" if fails else "ink"
-    fig.rect(x + 0.5, y + 0.5, 114, 21, "h4" if fails else "bg", "ink", 1.3, 10.5, cls=cls)
+    fig.rect(x + 0.5, y + 0.5, 122, 21, "h4" if fails else "bg", "ink", 1.3, 10.5, cls=cls)
     if verdict == IN_PART:
         fig.path(f"M{x + 9} {y + 11}a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0", ink, 1.2)
         fig.path(f"M{x + 13.5} {y + 6.5}a4.5 4.5 0 0 1 0 9z", "", fill=ink)

@@ -150,21 +150,27 @@ def _column(
         h = (ROW - 9 - 1.5 * (len(fields) - 1)) / max(1, len(fields))
         for k, told in enumerate(fields):
             y = TOP + row * ROW + k * (h + 1.5)
-            name = f"{reading.key}:{told.name}"
-            says = f"bytes {told.offset} to {told.offset + told.size - 1}: {told}; {reading.title}"
-            lights = " ".join(f"{'' if reading.over else 'h'}{i}" for i in told.span)
-            with fig.part(name, says, parts, lights=lights, row=1):
-                now = name == chosen.part or hot.intersection(told.span)
-                tint = "bg" if reading.tag == "K" else "t" + reading.tag
-                fill = "nowbg" if hot.intersection(told.span) else tint
-                dash = "" if reading.over else "4 2"
-                edge, sw = ("now", 2) if now else (reading.tag, 1)
-                fig.rect(x + 0.5, y + 0.5, w - 1, h, fill, edge, sw, 2, dash, "hit")
-                _box(fig, told, x + 7, y, w - 14, h)
+            _field(fig, reading, told, (x, y, w, h), chosen, hot, parts)
     if reading.note:
         free = next((row for row in range(8) if not reading.covering(range(8 * row, 64))), 8)
         for k, line in enumerate(textwrap.wrap(_minus(reading.note), max(10, int(w / 5.9)))):
             fig.small(x + 7, TOP + free * ROW + 14 + 15 * k, line, fill="dim")
+
+
+def _field(
+    fig: Fig, reading: Reading, told: Told, at: tuple[float, float, float, float], chosen: Pick, hot: set[int],
+    parts: bool,
+) -> None:  # fmt: skip
+    """The box of one field: its place is left, top, width, height."""
+    x, y, w, h = at
+    name, changed = f"{reading.key}:{told.name}", bool(hot.intersection(told.span))
+    says = f"bytes {told.offset} to {told.offset + told.size - 1}: {told}; {reading.title}"
+    lights = " ".join(f"{'' if reading.over else 'h'}{i}" for i in told.span)
+    with fig.part(name, says, parts, lights=lights, row=1):
+        fill = "nowbg" if changed else "bg" if reading.tag == "K" else f"t{reading.tag}"
+        edge, sw = ("now", 2) if changed or name == chosen.part else (reading.tag, 1)
+        fig.rect(x + 0.5, y + 0.5, w - 1, h, fill, edge, sw, 2, "" if reading.over else "4 2", "hit")
+        _box(fig, told, x + 7, y, w - 14, h)
 
 
 def _box(fig: Fig, told: Told, x: float, y: float, w: float, h: float) -> None:

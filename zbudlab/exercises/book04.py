@@ -339,11 +339,9 @@ class View:
         return self if head is self._page else View(head)
 
     def __repr__(self) -> str:
-        p = self._page
-        return (
-            f"<record: flags {p['flags']:#x}, mapping {p['mapping']:#x}, _mapcount {p['_mapcount']}, _count "
-            f"{p['_count']}>"
-        )
+        known = [name for name in ("_mapcount", "_count", "_refcount") if name in self._page.memmap.layout]
+        numbers = ", ".join(f"{name} {self[name]}" for name in known)
+        return f"<record: flags {self['flags']:#x}, mapping {self['mapping']:#x}, {numbers}>"
 
 
 @cache
@@ -405,13 +403,11 @@ LEFT_OUT_TASK = Exercise(
     Otherwise it is in the dump: 0. Fields are read by name, such as `p["_mapcount"]`.""",
     "left_out",
     """
-from zbudlab.struct_page import PageAnon, PageBuddy, PageSlab
-
 def left_out(p):
     ...
 """,
     (
-        "Three questions in a row, and the first that is answered with yes returns.",
+        "Three questions in a row, and the first that is answered with yes returns. `zbudlab.struct_page` has them.",
         "`PageBuddy(p)` asks for -128, and so may a slab page look by accident. `PageAnon(p)` asks for the odd "
         "mapping.",
         "A slab page with `_mapcount` -128 and `mapping` 0 stays in the dump: 0.",
@@ -419,6 +415,7 @@ def left_out(p):
     judge_left_out,
     """
 from zbudlab.struct_page import PageAnon, PageBuddy, PageSlab
+
 
 def left_out(p):
     if not PageSlab(p) and PageBuddy(p):
@@ -546,6 +543,7 @@ CAREFUL = Exercise(
     """
 from zbudlab.struct_page import PageLRU
 
+
 def movable(p):
     p["_count"] += 1
     if not PageLRU(p):
@@ -560,8 +558,6 @@ def movable(p):
     ),
     judge_careful,
     """
-from zbudlab.struct_page import PageLRU
-
 def movable(p):
     if not PageLRU(p):
         return False

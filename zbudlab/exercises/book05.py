@@ -324,11 +324,10 @@ TRANSLATE = Exercise(
     "fill in",
     "a sentence as a predicate",
     f"""The mail of 30 May, {SEED_MAIL}, describes a class of pages: allocated, not slab's, no userspace mapping. Write
-    it as `unmapped_kernel(p)`, True or False, with the kernel's own accessors.""",
+    it as `unmapped_kernel(p)`, True or False, with the kernel's own accessors: `PageSlab`, `page_count` and
+    `page_mapcount` of `zbudlab.struct_page`.""",
     "unmapped_kernel",
     """
-from zbudlab.struct_page import PageSlab, page_count, page_mapcount
-
 def unmapped_kernel(p):
     ...
 """,
@@ -340,6 +339,7 @@ def unmapped_kernel(p):
     judge_translation,
     """
 from zbudlab.struct_page import PageSlab, page_count, page_mapcount
+
 
 def unmapped_kernel(p):
     return not PageSlab(p) and page_count(p) > 0 and page_mapcount(p) <= 0

@@ -438,8 +438,6 @@ mine = variant(INLINE_HEADER, "mine", about, mapcount=-128)
     ),
     judge_tag_value,
     """
-from zbudlab.schemes import INLINE_HEADER, variant
-
 about = "a header in the page, and a tag in _mapcount"
 mine = variant(INLINE_HEADER, "mine", about, mapcount=-127)
 """,

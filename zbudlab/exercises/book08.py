@@ -286,20 +286,18 @@ INVENT = Exercise(
     a plain kernel page fares no better.""",
     "mine",
     """
-from zbudlab.schemes import INLINE_HEADER, OVERLAY_CLEAR, Scheme, variant
+from zbudlab.schemes import INLINE_HEADER, variant
 
 about = "what it is, in a line"
 mine = variant(INLINE_HEADER, "mine", about)  # flag="...", or mapcount=...
 """,
     (
         "Where the data lies in the page itself, only the tag is left to decide upon.",
-        "A flag that exists is worn by somebody already; which values of `_mapcount` has nobody?",
+        "A flag that exists is worn by somebody already (see `zbudlab.SCHEMES`). Which `_mapcount` has nobody?",
         "Kozlowski's proposal of August 2013 is one answer, " + KOZLOWSKI + ". Are there others?",
     ),
     judge_invention,
     """
-from zbudlab.schemes import INLINE_HEADER, OVERLAY_CLEAR, Scheme, variant
-
 about = "a header in the page, and a value of _mapcount that nobody has"
 mine = variant(INLINE_HEADER, "mine", about, mapcount=-127)
 """,
@@ -359,6 +357,7 @@ PAGE_ZBUD = Exercise(
     "PageZbud",
     """
 from zbudlab.struct_page import page_mapcount
+
 
 def PageZbud(p):
     return page_mapcount(p) == -127
@@ -473,19 +472,18 @@ AREA = Exercise(
     memmap as a list.""",
     "find_area",
     """
-from zbudlab.struct_page import PageReserved
-
 def find_area(records):
     ...
 """,
     (
         "Go through the list and count how long the run is that you are in.",
-        "`PageReserved(p)` is the question. Whenever a run gets longer than the best so far, remember it.",
+        "`PageReserved(p)` of `zbudlab.struct_page` asks. Remember a run that is longer than the best so far.",
         "If pages 3, 7, 8 and 9 are reserved, the answer is (7, 3).",
     ),
     judge_area,
     """
 from zbudlab.struct_page import PageReserved
+
 
 def find_area(records):
     best, length = (0, 0), 0

@@ -63,6 +63,7 @@ class Wrong:
 @dataclass(frozen=True)
 class Exercise:
     """A task.  `stub` and `solution` define `target`; `judge` is given it, and returns what makes it right, or raises.
+    The solution's cell stands behind the stub's, and relies on what that imports.
 
     `wants` is "a function", or words for the data that are wanted.
     """

@@ -82,6 +82,7 @@ function render({ model, el }) {
   function place() {
     const [left, top, width, height] = model.get("window");
     const origin = stage.getBoundingClientRect();
+    if (!origin.width) return; // out of sight: the observer below will tell when that ends
     const places = [...picture.querySelectorAll("[data-map]")];
     while (canvases.length < places.length) {
       canvases.push(document.createElement("canvas"));
@@ -137,7 +138,8 @@ function render({ model, el }) {
     event.stopPropagation();
   });
 
-  const themes = new MutationObserver(repaint); // JupyterLab's theme
+  // JupyterLab's theme; while it changes, nothing has a size, so wait for the next frame.
+  const themes = new MutationObserver(() => requestAnimationFrame(repaint));
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", repaint);

@@ -16,11 +16,12 @@ from ..draw.surveys import CALLED, CLASSES, Survey, survey
 from ..kernel import Recording, load
 from ..memmap import Memmap
 from ..zbud import ZbudPool
-from .view import LINE
+from .view import LINE, lean
 
 What = Survey | Mapping[str, bytes] | Memmap | ZbudPool | Recording
 DOTS = (  # the canvases lie beneath the SVG
-    ".zl-dots{position:relative}.zl-dots:focus-visible{outline:2.5px solid var(--zl-now);outline-offset:2px}"
+    ".zl-dots{position:relative;padding:4px}"
+    ".zl-dots:focus-visible{outline:2.5px solid var(--zl-now);outline-offset:-2.5px}"
     ".zl-dots canvas{position:absolute;pointer-events:none}.zl-dots svg{position:relative;cursor:pointer}"
     ".zl-tools{display:flex;gap:6px;align-items:center;font:13px var(--jp-ui-font-family,system-ui,sans-serif);"
     "margin:4px 0}.zl-tools :is(button,input){font:inherit;color:inherit;background:var(--zl-panel);"
@@ -163,7 +164,7 @@ class MemmapView(anywidget.AnyWidget):
 
     def draw(self, line: str) -> None:
         with self.hold_sync():
-            self.svg = self.picture(NARROW if self.narrow else WIDE, live=True).svg
+            self.svg = lean(self.picture(NARROW if self.narrow else WIDE, live=True).svg)
             self.window = list(self.grid.window(self.pfn - self.survey.base_pfn, self.zoom))
             self.line = line
             self.shown += 1

@@ -28,23 +28,24 @@ class Quiz(ipywidgets.VBox):  # type: ignore[misc]
 
     def __init__(self, question: Question) -> None:
         self.head, self.said = ipywidgets.HTML(), ipywidgets.HTML()
-        self.options = ipywidgets.RadioButtons(layout=ipywidgets.Layout(width="auto"))
         self.answer = _button("Answer", "show your choice beside the model's answer", self.reveal)
         self.other = _button("Another one", "the same kind of question, from a new seed", self.another)
-        super().__init__([self.head, self.options, ipywidgets.HBox([self.answer, self.other]), self.said])
+        super().__init__()
         self.show(question)
 
     def show(self, question: Question) -> None:
         self.question = question
         self.head.value, self.said.value = question.head_html(), ""
         texts = [(plain(option.text), number) for number, option in enumerate(question.options, 1)]
-        self.options.disabled = self.answer.disabled = False
-        self.options.options, self.options.index = texts, None
+        # A new one each time: once one of its options was chosen, the page does not show that none is.
+        self.options = ipywidgets.RadioButtons(options=texts, value=None, layout=ipywidgets.Layout(width="auto"))
+        self.answer.disabled = False
+        self.children = [self.head, self.options, ipywidgets.HBox([self.answer, self.other]), self.said]
 
     def reveal(self) -> None:
         """What the model says, once there is something to hold it against."""
         if self.options.value is None:
-            self.said.value = _status(["Choose first: the arrow keys move, the space bar chooses."])
+            self.said.value = _status(["Choose first: Tab moves, the space bar chooses."])
             return
         self.options.disabled = self.answer.disabled = True
         self.said.value = _status(self.question.reveal(self.options.value))
@@ -63,7 +64,7 @@ class Task(ipywidgets.VBox):  # type: ignore[misc]
         self.task, self.given = task, 0
         self.hints = ipywidgets.HTML()
         self.more = _button("A hint", "one at a time, three in all", self.hint)
-        super().__init__([ipywidgets.HTML(task.head_html()), self.more, self.hints])
+        super().__init__([ipywidgets.HTML(task.head_html()), ipywidgets.HBox([self.more]), self.hints])
 
     def hint(self) -> None:
         self.given = min(self.given + 1, len(self.task.hints))

@@ -80,10 +80,10 @@ class SchemeBuilder(Instrument):
         return as_python(self.scheme)
 
     def controls(self) -> Iterable[Sequence[ipywidgets.Widget]]:
-        self.start = self._choice("start from", list(self._starts), self.start_from, "220px")
+        self.start = self._choice("start from", list(self._starts), self.start_from, "215px")
         self.home = self._choice("data in", list(HOMES), self._home, "255px")
-        self.tag = self._choice("tag", list(TAGS), self._tag, "190px")
-        self.flag = self._choice("flag", list(PG), lambda flag: self.change(flag=flag), "170px")
+        self.tag = self._choice("tag", list(TAGS), self._tag, "185px")
+        self.flag = self._choice("flag", list(PG), lambda flag: self.change(flag=flag), "150px")
         self.mapcount = ipywidgets.BoundedIntText(
             -127, -INT, INT - 1, description="value", layout=ipywidgets.Layout(width="150px"), style=LABEL
         )
