@@ -8,6 +8,8 @@ It parses on Python 3.6, so that an old Python is answered with a sentence. What
 files: those go to stderr, where Python escapes what the terminal cannot show.
 """
 
+import collections.abc
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -30,6 +32,7 @@ ENV = ROOT / ".venv"
 PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = ENV / "zbudlab.stamp"  # written last, so where it stands the set-up went through
 LOG = ENV / "zbudlab-setup.log"  # removed last, so where it stands a set-up broke off
+LOCK = ROOT / ".venv.lock"  # there while somebody sets up: the process, and the machine it runs on
 CONFIG = ENV / "jupyter"  # the course's own Jupyter settings: nobody's private ones (token off, say) get in
 START = "notebooks/00-start-here.ipynb"
 PATIENCE = 5  # seconds that a program gets to end by itself after Ctrl-C
@@ -135,31 +138,96 @@ def finish() -> None:
     overrides.write_text(json.dumps(no_news))
 
 
+def holder() -> str:
+    """What LOCK says: process and machine; nothing if it has gone, or is about to be written."""
+    try:
+        return LOCK.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def abandoned() -> bool:
+    """Whether the set-up that made LOCK is gone and cannot remove it any more. In doubt, no."""
+    held = holder()
+    process, _, machine = held.partition(" ")
+    if not process.isdecimal() or machine != socket.gethostname():  # other machines' processes are not seen from here
+        return False
+    if os.name == "nt":  # no harmless signal there; but what somebody has open cannot be removed, and the rest may go
+        with contextlib.suppress(OSError):
+            LOCK.unlink()
+        return False
+    try:
+        if int(process) != os.getpid():  # in a container everybody may be process 7
+            os.kill(int(process), 0)
+            return False
+    except ProcessLookupError:
+        pass
+    except (OSError, OverflowError):  # another user's process; or a number that is none
+        return False
+    return held == holder()
+
+
+def take_lock() -> int:
+    """Wait until no other set-up is under way here, and hold LOCK: its open descriptor."""
+    told = False
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return os.open(LOCK, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        if abandoned():
+            raise refusal(f"an earlier set-up was ended before it could remove the file {LOCK.name}. "
+                          "Delete that file, then run the same command again.")
+        if not told:
+            say("another set-up is under way in this folder; waiting for it. "
+                f"If you know of none, press Ctrl-C and delete the file {LOCK.name}.")
+        told = True
+        time.sleep(1)
+
+
+@contextlib.contextmanager
+def alone() -> collections.abc.Iterator[None]:
+    """Be the only set-up in this folder: a second one would remove what the first is at work on."""
+    lock = take_lock()
+    try:
+        os.write(lock, f"{os.getpid()} {socket.gethostname()}".encode())
+        yield
+    finally:
+        os.close(lock)
+        with contextlib.suppress(OSError):  # on Windows, while another one reads it; that one removes it then
+            LOCK.unlink()
+
+
 def set_up() -> None:
-    """Make .venv what this folder needs, from nothing where what is there cannot be trusted. The stamp comes last."""
+    """Make .venv what this folder needs, unless somebody else has done so meanwhile."""
+    try:
+        with alone():
+            if not ready():
+                make_environment()
+    except OSError as error:
+        raise refusal(f"the folder .venv cannot be written ({error}). Is a JupyterLab from it still open, the disk "
+                      "full, or the folder around it not yours? Mend that, then run the same command again.") from error
+
+
+def make_environment() -> None:
+    """Make .venv, from nothing where what is there cannot be trusted. The stamp comes last."""
     uv = shutil.which("uv")
     python = getattr(sys, "_base_executable", sys.executable)  # not .venv's own, which may be about to be removed
     say("setting up the folder .venv. This happens once: a minute or two, about 150 MB to download and 700 MB on disk.")
-    try:
-        STAMP.unlink(missing_ok=True)
-        if not usable():
-            if not uv and not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
-                raise refusal("this Python lacks its venv module. On Debian and Ubuntu: sudo apt install python3-venv; "
-                              "elsewhere, install Python from python.org. Then run the same command again.")
-            if ENV.exists():
-                shutil.rmtree(ENV)
-            ENV.mkdir()
-            make = [uv, "venv", "--seed", "--allow-existing", "--python", python] if uv else [python, "-m", "venv"]
-            step("making an environment", *make, ENV)
-        pip = [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "--no-input",
-                                                                    "--disable-pip-version-check", "--progress-bar=off"]
-        step("installing", *pip, "--editable", ".[test]")
-        finish()
-        LOG.unlink()
-        STAMP.write_text(fingerprint())
-    except OSError as error:
-        raise refusal(f"the folder .venv cannot be written ({error}). Is a JupyterLab from it still open, or the disk "
-                      "full? Mend that, then run the same command again.") from error
+    STAMP.unlink(missing_ok=True)
+    if not usable():
+        if not uv and not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+            raise refusal("this Python lacks its venv module. On Debian and Ubuntu: sudo apt install python3-venv; "
+                          "elsewhere, install Python from python.org. Then run the same command again.")
+        if ENV.exists():
+            shutil.rmtree(ENV)
+        ENV.mkdir()
+        make = [uv, "venv", "--seed", "--allow-existing", "--python", python] if uv else [python, "-m", "venv"]
+        step("making an environment", *make, ENV)
+    pip = [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "--no-input",
+                                                                "--disable-pip-version-check", "--progress-bar=off"]
+    step("installing", *pip, "--editable", ".[test]")
+    finish()
+    LOG.unlink()
+    STAMP.write_text(fingerprint())
 
 
 # The words

@@ -202,7 +202,7 @@ def test_the_lens_starts_where_there_is_something_to_tell() -> None:
 
 
 def in_step(view: MemmapView) -> None:
-    assert view.svg == lean(view.picture(live=True).svg)
+    assert view.svg == lean(view.picture(live=True).svg, view.model_id)
     assert view.maps == list(view.survey.maps.values()) and view.cols == view.grid.cols
     assert view.window == list(view.grid.window(view.pfn - view.survey.base_pfn, view.zoom))
 
@@ -211,7 +211,9 @@ def test_starts_with_a_real_memmap() -> None:
     view = MemmapView()
     in_step(view)
     assert view.line.startswith(f"pfn {view.pfn:#x}: as kpageflags sees it blank, in truth zbud, first")
-    assert "65,536 pages of a running Linux 6.1" in view.picture().text
+    text = view.picture().text
+    assert "65,536 pages of a running Linux 6.1" in text and "those on the pool's own lists" in text
+    assert "A look-alike has, bit for bit, the 64 bytes of some zbud page, and is none." in text
 
 
 def test_keys_move_the_lens_and_keep_to_the_memmap() -> None:

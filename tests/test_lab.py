@@ -337,6 +337,176 @@ def test_a_python_without_venv_names_the_remedy(
     assert not lab.ENV.exists()
 
 
+# Two set-ups at once
+
+
+def test_the_lock_is_held_during_a_set_up_and_gone_after_it(
+    lab: Any, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    monkeypatch.setattr(lab, "finish", lambda: held.append(lab.LOCK.read_text(encoding="utf-8")))
+    lab.set_up()
+    assert held == [f"{os.getpid()} {socket.gethostname()}"]
+    assert not lab.LOCK.exists()
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert f"/{lab.LOCK.name}" in ignored and lab.LOCK.parent == lab.ROOT
+
+
+@pytest.mark.parametrize("end", [1, KeyboardInterrupt, OSError("disk full")])
+def test_a_set_up_that_breaks_off_leaves_no_lock(
+    lab: Any, tools: Tools, end: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools.pip_ends = [0 if isinstance(end, OSError) else end]
+    if isinstance(end, OSError):
+        monkeypatch.setattr(lab, "finish", lambda: (_ for _ in ()).throw(end))
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        lab.main(["doctor"])
+    assert "pip" in tools.steps()
+    assert not lab.LOCK.exists()
+
+
+@pytest.fixture
+def somebody() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is there until it is killed: whoever else sets up."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def naps(lab: Any, monkeypatch: pytest.MonkeyPatch, *deeds: Any) -> None:
+    """What happens while lab.py waits for a lock: one deed for each second, and not one second more."""
+    left = list(deeds)
+    clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: left.pop(0)())
+    monkeypatch.setattr(lab, "time", clock)
+
+
+def test_a_second_set_up_waits_for_the_first_and_finds_it_done(
+    lab: Any, tools: Tools, somebody: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.set_up()
+    lab.STAMP.rename(lab.ROOT / "stamp")  # the first is not through yet
+    lab.LOCK.write_text(f"{somebody.pid} {socket.gethostname()}")
+    (lab.ENV / "at work").touch()
+    tools.steps(), capsys.readouterr()
+
+    def first_ends() -> None:
+        assert tools.commands == [] and (lab.ENV / "at work").exists()
+        (lab.ROOT / "stamp").rename(lab.STAMP)
+        lab.LOCK.unlink()
+
+    naps(lab, monkeypatch, lambda: None, lambda: None, first_ends)
+    assert lab.main(["doctor"]) == 0
+    assert tools.steps() == ["doctor"]
+    assert (lab.ENV / "at work").exists()
+    said = only_sentence(capsys.readouterr().out)
+    assert "another set-up is under way in this folder; waiting" in said and "delete the file .venv.lock" in said
+
+
+def test_a_second_set_up_begins_when_the_first_has_failed(
+    lab: Any, tools: Tools, somebody: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.LOCK.write_text(f"{somebody.pid} {socket.gethostname()}")
+    naps(lab, monkeypatch, lab.LOCK.unlink)
+    assert lab.main(["doctor"]) == 0
+    assert tools.steps() == ["venv", "pip", "doctor"]
+
+
+@POSIX_ONLY
+@pytest.mark.parametrize("whose", ["nobody's", "ours"])
+def test_a_lock_whose_process_is_gone_is_reported(
+    lab: Any, tools: Tools, whose: str, somebody: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may also have our own number: then an earlier process had it, in another life of a container."""
+    somebody.kill()
+    somebody.wait()
+    process = somebody.pid if whose == "nobody's" else os.getpid()
+    held = f"{process} {socket.gethostname()}"
+    lab.LOCK.write_text(held)
+    with pytest.raises(SystemExit) as stopped:
+        lab.main(["doctor"])
+    assert stopped.value.code == 1
+    said = only_sentence(capsys.readouterr().err)
+    assert "ended before it could remove" in said and "Delete that file, then run the same command again" in said
+    assert tools.commands == [] and lab.LOCK.read_text() == held
+    lab.LOCK.unlink()  # as told
+    assert lab.main(["doctor"]) == 0
+    assert tools.steps() == ["venv", "pip", "doctor"]
+
+
+@pytest.mark.parametrize("held", ["", "4 another-machine", "1", "x y", "99999999999999999999999 {here}"])
+def test_in_doubt_a_lock_holds(lab: Any, tools: Tools, held: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.LOCK.write_text(held.format(here=socket.gethostname()))
+    naps(lab, monkeypatch, lambda: None, lab.LOCK.unlink)
+    assert lab.main(["doctor"]) == 0
+    assert tools.steps() == ["venv", "pip", "doctor"]
+
+
+@POSIX_ONLY
+def test_a_lock_that_changes_hands_meanwhile_is_not_reported(
+    lab: Any, tools: Tools, somebody: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process ends between the two looks at it, and the next in line has it."""
+    lab.LOCK.write_text(f"4 {socket.gethostname()}")
+
+    def kill(process: int, signal_: int) -> None:
+        lab.LOCK.write_text(f"{somebody.pid} {socket.gethostname()}")
+        raise ProcessLookupError
+
+    monkeypatch.setattr(lab, "os", types.SimpleNamespace(name="posix", getpid=os.getpid, kill=kill))
+    assert not lab.abandoned()
+
+
+@pytest.mark.parametrize("open_", [True, False])
+def test_on_windows_a_lock_that_nobody_has_open_is_removed(
+    lab: Any, open_: bool, somebody: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Played: a file that is open cannot be removed there.  And nobody is sent a signal, which would be a Ctrl-C."""
+
+    def refuse() -> None:
+        raise PermissionError(13, "being used by another process")
+
+    there = lab.LOCK
+    there.write_text(f"{somebody.pid} {socket.gethostname()}")
+    unlink = refuse if open_ else there.unlink
+    monkeypatch.setattr(lab, "LOCK", types.SimpleNamespace(read_text=there.read_text, unlink=unlink))
+    monkeypatch.setattr(lab, "os", types.SimpleNamespace(name="nt"))
+    assert not lab.abandoned()
+    assert there.exists() == open_
+
+
+@POSIX_ONLY
+def test_two_real_calls_at_once(folder: Path) -> None:
+    """Each would make the environment; one does, and the other finds it made."""
+    play = TWO.format(base=str(folder / "made"))
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
+    both = [subprocess.Popen([sys.executable, "-c", play], cwd=folder, **pipes) for _ in range(2)]
+    said = sorted((process.communicate(timeout=30)[0] for process in both), key=len)
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0] == "" and "another set-up is under way" in only_sentence(said[1])
+    assert (folder / "made").read_text() == "once "
+    assert not (folder / ".venv.lock").exists()
+
+
+TWO = """\
+import importlib.util, pathlib, time
+spec = importlib.util.spec_from_file_location("lab", "lab.py")
+lab = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(lab)
+made = pathlib.Path({base!r})
+lab.ready = made.exists
+def make_environment():
+    time.sleep(1.5)  # until the other one has come
+    with made.open("a") as file:
+        file.write("once ")
+lab.make_environment = make_environment
+while len(list(pathlib.Path().glob("*.here"))) < 2:  # both begin together
+    pathlib.Path(f"{{lab.os.getpid()}}.here").touch()
+    time.sleep(0.01)
+lab.set_up()
+"""
+
+
 def test_a_folder_that_cannot_be_written(folder: Path) -> None:
     (folder / ".venv").write_text("in the way")
     done = call(folder, "test", PYTHONIOENCODING="ascii")

@@ -12,7 +12,6 @@ from zbudlab.draw.xray import PICKED, pick
 from zbudlab.memmap import Memmap
 from zbudlab.releases import release
 from zbudlab.widgets import pair
-from zbudlab.widgets.view import lean
 
 
 def press(instrument: PageXray, **content: str | int) -> None:
@@ -136,7 +135,7 @@ def test_other_pages_and_other_kernels() -> None:
 
 
 def in_step(instrument: PageXray) -> None:
-    assert instrument.view.svg == lean(instrument.picture(parts=True).svg)
+    assert instrument.view.svg == instrument.view.lean(instrument.picture(parts=True).svg)
     assert instrument.page.value == instrument.stage.pfn
     raw = instrument.chosen_bytes.raw
     assert int(instrument.value.value, 0) & ((1 << 8 * len(raw)) - 1) == int.from_bytes(raw, "little")
@@ -243,7 +242,7 @@ def test_the_saved_view_and_the_frames_of_the_reel() -> None:
     bundle: dict[str, Any] = instrument._repr_mimebundle_()
     assert bundle["text/html"] == instrument.picture().html() and bundle["text/plain"] == instrument.picture().text
     frames = instrument._frames()
-    assert len(frames) == 5 and frames[4][0] == lean(instrument.picture(parts=True).svg)
+    assert len(frames) == 5 and frames[4][0] == instrument.view.lean(instrument.picture(parts=True).svg)
     assert instrument.timeline.position == 4
     instrument.view.narrow = True
     assert 'width="620"' in instrument.view.svg

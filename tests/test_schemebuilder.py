@@ -15,7 +15,6 @@ from zbudlab.draw.scheme import PIECES, Building, Draft, as_python, sample, verd
 from zbudlab.schemes import FLAGS
 from zbudlab.struct_page import RECORD
 from zbudlab.widgets import PageXray, PeekerBench, SchemeBuilder
-from zbudlab.widgets.view import lean
 
 SVG = "{http://www.w3.org/2000/svg}"
 START = SCHEMES["slab-flag"]
@@ -52,7 +51,7 @@ def made_by(source: str) -> Scheme:
 def in_step(builder: SchemeBuilder) -> None:
     """Controls, picture, Python and scheme say the same."""
     draft = builder.board.draft
-    assert builder.view.svg == lean(builder.picture(parts=True).svg)
+    assert builder.view.svg == builder.view.lean(builder.picture(parts=True).svg)
     chosen = {piece: control.value for piece, control in builder.places.items()}
     assert chosen == {piece: getattr(draft, piece) for piece in PIECES} | (
         {"under_reclaim": "PG_reclaim"} if draft.under_reclaim is None else {}

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from zbudlab import Timeline, corpus
 from zbudlab.widgets import BuddyLab, View, example
-from zbudlab.widgets.view import lean
 
 
 def lab(**options: Any) -> BuddyLab:
@@ -24,7 +23,7 @@ def in_step(instrument: BuddyLab) -> None:
     """Picture, controls and model agree, and the model is sound."""
     timeline = instrument.timeline
     timeline.pool.check()
-    assert instrument.view.svg == lean(instrument.picture(parts=True).svg)
+    assert instrument.view.svg == instrument.view.lean(instrument.picture(parts=True).svg)
     assert instrument.view.reel == [timeline.position, len(timeline.events)]
     assert instrument.version.value == timeline.header["version"]
     assert instrument.size.max == timeline.pool.max_size // 64
@@ -154,7 +153,7 @@ def test_the_reel_has_a_frame_for_every_event(monkeypatch: pytest.MonkeyPatch) -
     assert (instrument.timeline.position, instrument.view.svg) == (now, svg)  # nobody was moved
     for i in (0, 4, len(got) - 1):
         instrument.stage.timeline.goto(i)
-        assert got[i] == (lean(instrument.frame(880).svg), instrument.stage.here())
+        assert got[i] == (instrument.view.lean(instrument.frame(880).svg), instrument.stage.here())
 
 
 def test_the_reel_of_a_long_timeline_has_no_frames(monkeypatch: pytest.MonkeyPatch) -> None:

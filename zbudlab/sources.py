@@ -86,6 +86,38 @@ SOURCES = {
     ),
     "5.14": Source("zbud of mid 2021, behind zpool only", "mm/zbud.c, Linux 5.14, git blob 6348932430b8"),
     "removal": Source("zbud leaves the kernel, 2025", "commit 6df8bae8e851, Linux 6.15"),
+    "own-flag": Source(
+        "Krzysztof Kozlowski, 6 August 2013: zbud's pages made movable, with a page flag PG_zbud to know them by",
+        "<1375771361-8388-1-...>",
+    ),
+    "minus-127": Source(
+        "Krzysztof Kozlowski, 9 August 2013: the tag is _mapcount -127; not merged (no PageZbud up to Linux 6.14)",
+        "<1376043740-10576-1-...>",
+    ),
+    "balloon": Source(
+        "October 2014: balloon pages get a value of _mapcount, after compaction was caught following a stray mapping",
+        "commit d6d86c0a7f8d, Linux 3.18",
+    ),
+    "page-types": Source(
+        "2018: the word of _mapcount gets a second name, page_type, for pages that are never mapped",
+        "commit 6e292b9be7f4, include/linux/page-flags.h, Linux 4.18",
+    ),
+    "slab-type": Source(
+        "2024: PG_slab is no page flag any more but a page type", "commit 46df8e73a4a3, Linux 6.10 (not in 6.8.1)"
+    ),
+    "one-type": Source("2024: a page has one type, a number in the top byte", "commit 4ffca5a96678, Linux 6.12"),
+    "frozen": Source(
+        "slab pages are allocated frozen: _refcount is 0 for as long as slab has them",
+        "alloc_frozen_pages in mm/slub.c, Linux 6.14 (not in 6.13.7); LWN article 1013408",
+    ),
+    "memdescs": Source(
+        "the plan: struct page shrinks to a word, a type in its low bits and a pointer to that type's own descriptor",
+        "kernelnewbies.org, MatthewWilcox/Memdescs/Path; LWN article 974937, May 2024",
+    ),
+    "bigphysarea": Source(
+        "a stretch of memory reserved at boot for drivers, as a patch outside the tree: Matt Welsh, March 1996",
+        "Linux Documentation Project, Kernel Hackers' Guide, Managing Big Physical Memory Areas; for Linux 1.3.71",
+    ),
     "zswap": Source(
         "zswap stores the compressed page with a small header of its own in front",
         "mm/zswap.c, Linux 3.11, commit 2b2811178e85",
@@ -122,6 +154,10 @@ SOURCES = {
         "the readers of Linux 6.1: kpageflags, memory_failure, soft_offline, page isolation, compaction, free checks",
         "fs/proc/page.c, mm/memory-failure.c, mm/page_isolation.c, mm/compaction.c, mm/migrate.c, mm/page_alloc.c, "
         "Linux 6.1; two later changes that 6.1.192 shows: PG_mlocked and private are dealt with when a page is freed",
+    ),
+    "pfmemalloc": Source(
+        "a page that was taken from the emergency reserves is noted as such, by a 2 in lru.next",
+        "set_page_pfmemalloc, include/linux/mm.h, Linux 6.1",
     ),
     "readers-6.12": Source(
         "kpageflags, kpagecount and the free check of Linux 6.12",

@@ -134,12 +134,11 @@ def judged(scene: Scene, reader: Reader, pfn: int, visit: Visit, *, evicting: bo
         return Verdict("wrong", wrong, reads=reads)
     genuine = scene.pool.scheme.slab and reader.slab is not None
     honest = (reader.slab if genuine else reader.honest, *(reader.evicting if evicting else ()))
-    poisoned = (
-        read(scene.before(pfn), "flags") >> PG["hwpoison"] & 1
-    )  # then readers rightly answer otherwise, and only damage is judged
-    if visit.value not in honest and not poisoned:
-        word = "misreport" if reader.does == REPORTS else "wrong"
+    if visit.value not in honest:
         said = reader.show(visit.value)
+        if read(scene.before(pfn), "flags") >> PG["hwpoison"] & 1:
+            return Verdict("ok", f"says {said}: the page is poisoned, and only damage is judged", reads=reads)
+        word = "misreport" if reader.does == REPORTS else "wrong"
         return Verdict(word, f"says {said}, {visit.words}; honest: {reader.show(honest[0])}", reads=reads)
     return Verdict("ok", visit.words or reader.words, reads=reads)
 

@@ -300,11 +300,14 @@ def _chip(fig: Fig, x: float, y: float, letter: str) -> None:
 def _notes(fig: Fig, found: Survey, pfn: int, x: float, y: float) -> float:
     """What a look-alike is, if there are any; then the chosen page, and what it can be taken for."""
     room = fig.width - x
-    if any(found.counts(name)[LOOK_ALIKE] for name in found.maps):
-        for line in textwrap.wrap(ALIKE, int(room / 5.9)):
+    alike = any(found.counts(name)[LOOK_ALIKE] for name in found.maps)
+    for words in filter(None, (ALIKE if alike else "", found.note)):
+        fig.say(f"  {words}")
+        for line in textwrap.wrap(words, int(room / 5.9)):
             fig.small(x, y + 4, line, fill="dim")
             y += 16
-        y += 16
+        y += 6
+    y += 8
     chunk = min(4.4, room / 64)
     for sample in found.samples(pfn):
         fig.text(x, y + 6, f"{sample.pfn:#x}", 11, mono=True, bold=True)

@@ -196,6 +196,13 @@ class Fig:
         yield
         self.add("</g>")
 
+    @contextmanager
+    def at(self, y: float) -> Iterator[None]:
+        """A group whose shapes count y from `y` down: where the same is drawn elsewhere, it need not be drawn anew."""
+        self.add(f'<g transform="translate(0 {y:g})">')
+        yield
+        self.add("</g>")
+
     # ---------------------------------------------------------------- the whole
 
     def picture(self, height: float) -> Picture:
@@ -213,7 +220,7 @@ class Fig:
             f'role="img" aria-labelledby="@id@-t @id@-d"{_data(self.data)} '
             'font-family="var(--jp-ui-font-family,system-ui,sans-serif)">'
             f'<title id="@id@-t">{html.escape(self.title)}</title><desc id="@id@-d">{html.escape(self.desc)}</desc>'
-            f"<defs>{tiles}</defs>" + "\n".join(self.parts) + "</svg>"
+            f"<defs>{tiles}</defs>" + "".join("\n" + part for part in self.parts) + "</svg>"
         )
         name = "zl" + hashlib.sha256(body.encode()).hexdigest()[:8]  # ids must not clash on one page
         return Picture(body.replace("@id@", name), "\n".join(self.lines))

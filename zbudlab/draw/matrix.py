@@ -132,7 +132,7 @@ def _row(
                 _witness(fig, x + cell - 7, y + 7, verdict.real == CONFIRMED)
     answers = matrix.demands(scheme)
     for k, (word, answer) in enumerate(answers.items()):
-        _demand(fig, at + k * demand + demand / 2 - 4, y + ROW / 2, word, answer)
+        demand_mark(fig, at + k * demand + demand / 2 - 4, y + ROW / 2, word, answer)
     told = " ".join(f"{LETTERS[verdict.word] + marks(verdict):5}" for verdict in row)
     fig.say(f"  {scheme + ', if' * what_if:22} {told}  {'; '.join(answers.values())}")
 
@@ -144,7 +144,7 @@ def _witness(fig: Fig, x: float, y: float, same: bool) -> None:
     fig.add(f'<circle {at} fill="{colour(fill)}" stroke="{colour(edge)}" stroke-width="1.3"/>')
 
 
-def _demand(fig: Fig, x: float, y: float, word: str, answer: str) -> None:
+def demand_mark(fig: Fig, x: float, y: float, word: str, answer: str) -> None:
     """Tick, ring or dash; the third demand shows the worst verdict of the row that is the scheme's own."""
     if answer in WORDS:
         fig.severity(x - 9, y - 9, 18, 18, WORDS.index(answer))

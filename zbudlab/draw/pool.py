@@ -68,7 +68,9 @@ def draw_pool(fig: Fig, pool: ZbudPool, ghost: Ghost | None = None, *, parts: bo
         for k, pfn in enumerate(pages):
             age = f"{lru.index(pfn) + 1}" if pfn in lru else "?"
             fig.say(f"  {name if k == 0 else '':14} {f'p{pfn}':>5} {_row_text(pool, pfn)}  lru {age}")
-            _row(fig, pool, pfn, y, left, chunk, ghost, first_in_list=k == 0, age=age, parts=parts)
+            with fig.at(y):
+                _row(fig, pool, pfn, left, chunk, ghost, first_in_list=k == 0, parts=parts)
+            fig.small(fig.width, y + 16, f"LRU {age}", fill="dim", at="end")
             y += ROW
         if damage:
             fig.small(left - 38, y + 13, f"\u00d7 {damage}", bold=True)
@@ -109,22 +111,22 @@ def _row_text(pool: ZbudPool, pfn: int) -> str:
 
 
 def _row(
-    fig: Fig, pool: ZbudPool, pfn: int, y: float, left: float, chunk: float, ghost: Ghost | None, *,
-    first_in_list: bool, age: str, parts: bool,
+    fig: Fig, pool: ZbudPool, pfn: int, left: float, chunk: float, ghost: Ghost | None, *, first_in_list: bool,
+    parts: bool,
 ) -> None:  # fmt: skip
+    """A page on its list, from y 0 down."""
     first, last = pool.chunks(pfn)
     target = ghost is not None and ghost.pfn == pfn
-    fig.path(f"M{left - 33} {y + 12}h33")
+    fig.path(f"M{left - 33} 12h33")
     if not first_in_list:
-        fig.path(f"M{left - 25} {y - 6}v9m-3 -4l3 4 3 -4")
-    fig.box(left - 38, y + 3, 26, f"p{pfn}")
-    strip(fig, left, y, chunk, 24, first, last, pool.scheme.header_chunks, gap=not target, parts=parts, pfn=pfn)
+        fig.path(f"M{left - 25} -6v9m-3 -4l3 4 3 -4")
+    fig.box(left - 38, 3, 26, f"p{pfn}")
+    strip(fig, left, 0, chunk, 24, first, last, pool.scheme.header_chunks, gap=not target, parts=parts, pfn=pfn)
     if ghost is not None and target:
-        _ghost(fig, ghost, left, y, chunk, pool.scheme.header_chunks)
+        _ghost(fig, ghost, left, 0, chunk, pool.scheme.header_chunks)
         fig.say(f"  {'here':14} {f'p{pfn}':>5} would take {ghost.chunks} chunks as {ghost.slot}")
     right = left + CHUNKS * chunk
-    fig.small(right + 12, y + 16, f"slack {pool.capacity - first - last}", bold=not (first and last))
-    fig.small(fig.width, y + 16, f"LRU {age}", fill="dim", at="end")
+    fig.small(right + 12, 16, f"slack {pool.capacity - first - last}", bold=not (first and last))
 
 
 def _ghost(fig: Fig, ghost: Ghost, left: float, y: float, chunk: float, header: int) -> None:

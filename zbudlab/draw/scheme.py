@@ -15,7 +15,7 @@ from ..schemes import FLAGS, Scheme
 from ..struct_page import CHUNK, PG, RECORD, STRUCT_PAGE
 from ..zbud import ZbudPool
 from .kit import WIDE, Fig, Picture
-from .matrix import DEMANDS, LETTERS, ROW, _demand, marks
+from .matrix import DEMANDS, LETTERS, ROW, demand_mark, marks
 from .page import CHUNKS, WORDS, record, strip
 
 PIECES = {  # what can be placed, and the pieces that it consists of
@@ -449,7 +449,7 @@ def _demands(fig: Fig, board: Building, x: float, y: float) -> float:
     if board.wrong:
         return y + 4 * 20
     for short, (demand, answer) in zip(DEMANDS, demands(board.scheme, list(board.row.values())).items(), strict=True):
-        _demand(fig, x + 4, y + 10, demand, answer)
+        demand_mark(fig, x + 4, y + 10, demand, answer)
         fig.small(x + 20, y + 14, short, bold=True)
         fig.small(x + 82, y + 14, answer.partition(":")[0])
         fig.say(f"  demand {short[0]}, {demand}: {answer}")

@@ -42,7 +42,8 @@ class Sample:
 class Survey:
     """One or two maps of the same pages: name to one class byte a page, an index into CLASSES.
 
-    `about` is a line on where they come from; `look(pfn)` gives samples of a page and of what it can be taken for.
+    `about` is a line on where they come from, `note` what is to be said of them besides; `look(pfn)` gives samples of a
+    page and of what it can be taken for.
     Raises ValueError for no map or more than two, for maps of unequal length or without pages, for unknown classes.
     """
 
@@ -50,6 +51,7 @@ class Survey:
     base_pfn: int = 0
     about: str = ""
     look: Callable[[int], Sequence[Sample]] | None = None
+    note: str = ""
     _counted: dict[str, Counter[str]] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -212,7 +214,8 @@ def _of_recording(recording: Recording, reader: str) -> Survey:
 
     twins = Twins(bytes(truth), 0, recording.memmap_bytes, whose, chunks)
     maps = {f"as {reader} sees it": seen, "in truth": bytes(truth)}
-    return Survey(maps, 0, f"of a running Linux {recording.provenance['kernel']}", twins.look)
+    note = "In truth: zbud's pages are those on the pool's own lists; of the others, what kpageflags says."
+    return Survey(maps, 0, f"of a running Linux {recording.provenance['kernel']}", twins.look, note)
 
 
 @dataclass

@@ -164,7 +164,7 @@ class MemmapView(anywidget.AnyWidget):
 
     def draw(self, line: str) -> None:
         with self.hold_sync():
-            self.svg = lean(self.picture(NARROW if self.narrow else WIDE, live=True).svg)
+            self.svg = lean(self.picture(NARROW if self.narrow else WIDE, live=True).svg, self.model_id)
             self.window = list(self.grid.window(self.pfn - self.survey.base_pfn, self.zoom))
             self.line = line
             self.shown += 1

@@ -12,7 +12,7 @@ from ..draw import NARROW, WIDE, Picture
 from ..moments import MOMENTS, Moment
 from ..moments import moment as named
 from .stage import Stage
-from .view import FRAMES, View, lean
+from .view import FRAMES, View
 
 
 def button(words: str, tip: str, action: Callable[[], Any]) -> ipywidgets.Button:
@@ -138,7 +138,7 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
             return []
         now, frames = timeline.position, []
         for _ in timeline.walk():
-            frames.append((lean(self.frame(width).svg), self.stage.here()))
+            frames.append((self.view.lean(self.frame(width).svg), self.stage.here()))
         timeline.goto(now)
         return frames
 

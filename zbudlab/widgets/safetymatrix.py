@@ -25,7 +25,7 @@ FEW = (
     ("memory_failure", "soft_offline", "unpoison", "migrate_scanner", "makedumpfile", "kpageflags"),
 )
 START = ("overlay-v12", "soft_offline")
-SECONDS, DEPTH = 3.0, 4  # how long, and how deep, the shortest trace is looked for
+SECONDS, DEPTH = 30.0, 4  # how long, and how deep, the shortest trace is looked for
 
 
 @cache

@@ -1,6 +1,32 @@
 // The one live view: it shows an SVG that Python drew, and says which marked part was chosen.
 // A plain ES module: no build step, nothing fetched.
 
+const HEAD = 3; // elements that begin every picture: title, desc, defs
+
+function parsed(svg) {
+  const template = document.createElement("template");
+  template.innerHTML = svg;
+  return template.content.children;
+}
+
+// Setting what is set already would have the browser lay out the picture again.
+function set(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+// A picture in text: its beginning, up to the definitions, and its top-level elements; one stands on each line.
+function blocksOf(svg) {
+  const [head, ...lines] = svg.replace(/<\/svg>$/, "").split("\n");
+  const blocks = [];
+  let depth = 0;
+  for (const text of lines) {
+    if (depth) blocks[blocks.length - 1] += text;
+    else blocks.push(text);
+    depth += (text.match(/<g[ >]/g) ?? []).length - (text.match(/<\/g>/g) ?? []).length;
+  }
+  return [head, blocks];
+}
+
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "zl-view";
@@ -19,6 +45,7 @@ function render({ model, el }) {
   let parts = [];
   let current = 0; // the part that Tab reaches
   let at = { x: NaN, y: NaN }; // where the pointer was last
+  let pieces = []; // the elements on the stage, each with the text that it was made of
   let frames = []; // the picture at each event, for the reel: [svg, line]
   let waiting = 0; // the timer that will ask for them
 
@@ -50,15 +77,50 @@ function render({ model, el }) {
     }
   }
 
+  // Put a picture on the stage.  Whatever of the old one stands in the new one too is kept, and at most moved.
+  function put(svg) {
+    const [head, blocks] = blocksOf(svg);
+    const shell = parsed(head + "</svg>")[0];
+    const fresh = blocks.map((block) => /^<g transform="[^"]*">/.exec(block)?.[0] ?? "");
+    const contents = blocks.map((block, i) => block.slice(fresh[i].length));
+    const old = new Map();
+    for (const [content, node] of pieces) old.set(content, [...(old.get(content) ?? []), node]);
+    const nodes = contents.map((content) => old.get(content)?.shift());
+    const missing = blocks.filter((_, i) => !nodes[i]);
+    const made = [...parsed(`<svg>${missing.join("")}</svg>`)[0].children];
+    if (made.length !== missing.length || !pieces.length) { // the first picture, or one that is not made of blocks
+      stage.innerHTML = svg;
+      const drawn = [...stage.firstElementChild.children].slice(HEAD);
+      pieces = drawn.length === blocks.length ? contents.map((content, i) => [content, drawn[i]]) : [];
+      return;
+    }
+    const picture = stage.firstElementChild;
+    for (const { name } of [...picture.attributes]) if (!shell.hasAttribute(name)) picture.removeAttribute(name);
+    for (const { name, value } of shell.attributes) set(picture, name, value);
+    for (let i = 0; i < HEAD; i++) {
+      const [was, is] = [picture.children[i], shell.children[i]];
+      if (!was.isEqualNode(is)) was.replaceWith(is.cloneNode(true));
+    }
+    let last = picture.children[HEAD - 1];
+    nodes.forEach((kept, i) => {
+      const node = kept ?? made.shift();
+      if (kept && fresh[i]) set(node, "transform", fresh[i].slice(14, -2));
+      if (last.nextSibling !== node) last.after(node);
+      nodes[i] = last = node;
+    });
+    while (last.nextSibling) last.nextSibling.remove();
+    pieces = contents.map((content, i) => [content, nodes[i]]);
+  }
+
   function paint(svg) {
     let active = stage.contains(document.activeElement) ? document.activeElement.dataset.part : null;
-    stage.innerHTML = svg;
+    put(svg);
     if (active) active = stage.querySelector("svg")?.dataset.focus ?? active; // the picture may move the focus
-    stage.querySelector("svg")?.setAttribute("role", "group"); // its parts are to be met one by one
+    if (stage.firstElementChild) set(stage.firstElementChild, "role", "group"); // its parts are to be met one by one
     parts = [...stage.querySelectorAll("[data-part]")];
     for (const part of parts) {
-      part.setAttribute("role", "button");
-      part.setAttribute("tabindex", "-1");
+      set(part, "role", "button");
+      set(part, "tabindex", "-1");
     }
     const found = parts.findIndex((part) => part.dataset.part === active);
     // If the part that had the focus is gone, a neighbour of its own kind gets it: no tenant hands over to an event.

@@ -20,9 +20,10 @@ LINE = (
 FRAMES = 64  # pictures that the reel keeps, so that it turns without the kernel
 
 
-def lean(svg: str) -> str:
-    """A picture for where the style sheet is sure to be: without the fallbacks of its colours, a third of its size."""
-    return re.sub(r"var\((--zl-\w+),[^()]*\)", r"var(\1)", svg)
+def lean(svg: str, name: str) -> str:
+    """A picture for a live view: without the fallbacks of its colours, for the style sheet is sure to be there, and with
+    the view's own `name` in its ids, so that what stays the same from picture to picture reads the same."""
+    return re.sub("zl[0-9a-f]{8}", f"zl{name[:8]}", re.sub(r"var\((--zl-\w+),[^()]*\)", r"var(\1)", svg))
 
 
 class View(anywidget.AnyWidget):
@@ -68,8 +69,12 @@ class View(anywidget.AnyWidget):
     def show(self, picture: Picture, line: str, reel: tuple[int, int] = (0, 0), tape: int = 0) -> None:
         """Show a picture and a line; `reel` is the event now and how many there are, `tape` which events they are."""
         with self.hold_sync():
-            self.svg, self.line, self.reel, self.tape = lean(picture.svg), line, list(reel), tape
+            self.svg, self.line, self.reel, self.tape = self.lean(picture.svg), line, list(reel), tape
             self.shown += 1
+
+    def lean(self, svg: str) -> str:
+        """A picture for this view."""
+        return lean(svg, self.model_id)
 
     def __repr__(self) -> str:
         return f"<View: picture {self.shown}>"
