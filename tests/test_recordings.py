@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zbudlab import memmap, page_alloc, recordings, schemes, struct_page, timeline, zbud
+from zbudlab import memmap, page_alloc, recordings, schemes, struct_page, structure, timeline
 from zbudlab.memmap import Memmap
 from zbudlab.page_alloc import Arena
 from zbudlab.recordings import CHECKS, Report, check
@@ -535,7 +535,7 @@ def version(**changes: Any) -> Callable[[pytest.MonkeyPatch], None]:
     mutants = MappingProxyType({name: dataclasses.replace(v, **changes) for name, v in VERSIONS.items()})
 
     def change(patch: pytest.MonkeyPatch) -> None:
-        for module in (zbud, timeline):
+        for module in (structure, timeline):
             patch.setattr(module, "VERSIONS", mutants)
 
     return change

@@ -1,10 +1,15 @@
 """SafetyMatrix as a widget: what it opens with, a cell's reason and trace, and a trace loaded into the timeline."""
 
+import re
+from collections import Counter
+
 import pytest
 
-from zbudlab import SCHEMES
+from zbudlab import SCHEMES, matrix_picture
 from zbudlab.demonstrate.judge import WORDS, judge
 from zbudlab.demonstrate.readers import READERS
+from zbudlab.demonstrate.real import CONFIRMED, Confirmed, matrix
+from zbudlab.draw.palette import colour
 from zbudlab.schemes import variant
 from zbudlab.widgets import PeekerBench, SafetyMatrix
 
@@ -71,6 +76,14 @@ def test_a_scheme_of_ones_own() -> None:
     assert all(matrix.matrix["mine", reader].word in WORDS for reader in matrix.matrix.readers)
 
 
+def test_the_third_demand_is_about_all_readers_not_those_on_show() -> None:
+    tagged = variant(SCHEMES["mapcount-tag"], "tagged", "as an exercise", mapcount=-2)
+    few = SafetyMatrix(schemes=[tagged]).matrix
+    assert "kpagecount" not in few.readers and judge(tagged, "kpagecount").word == "misreport"
+    assert few.demands("tagged") == matrix([tagged]).demands("tagged")
+    assert few.demands("tagged")["safe against the readers"] == "misreport"
+
+
 def test_what_there_is_no_cell_for() -> None:
     with pytest.raises(ValueError, match=r"there is no cell 'v13', 'crash'; schemes: overlay-v12, .*; readers: mem"):
         SafetyMatrix().look("v13", "crash")
@@ -96,3 +109,13 @@ def test_the_matrix_of_a_real_kernel() -> None:
     with pytest.raises(ValueError, match="there is no cell 'new-flag', 'kcore'"):
         instrument.look("new-flag", "kcore")
     assert "a what-if" not in SafetyMatrix().picture().text
+
+
+def test_what_a_real_kernel_confirmed_is_a_full_dot_on_dark_cells_as_well() -> None:
+    found = matrix(kernel="6.1")
+    rows = [v for v in found.values() if isinstance(v, Confirmed) and v.real == CONFIRMED]
+    dark = [v for v in rows if v.word in ("corrupt", "crash") and not (v.race or v.luck)]
+    marks = Counter(re.findall(r'<circle [^>]*r="3.4" fill="([^"]*)" stroke="([^"]*)"', matrix_picture(found).svg))
+    on, ink, bg = map(colour, ("on", "ink", "bg"))
+    assert len(dark) > 3 and marks[on, ink] == len(dark)
+    assert marks[ink, bg] == len(rows) - len(dark) + 1  # one more in the legend

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zbudlab import struct_page as sp
-from zbudlab.memmap import Columns, KernelOops, Memmap
+from zbudlab.memmap import KernelOops, Memmap
+from zbudlab.page import Columns
 from zbudlab.struct_page import PG, SLUB_PAGE, STRUCT_PAGE, ZBUD_PAGE, Field, Layout
 
 # name, offset, size, signed: Linux 3.10, x86_64, SLUB (mm_types.h), zbud v12, SLUB's own view.

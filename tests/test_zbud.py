@@ -13,8 +13,9 @@ from zbudlab.memmap import KernelOops, Memmap
 from zbudlab.page_alloc import Arena, KernelPages
 from zbudlab.schemes import Scheme
 from zbudlab.struct_page import LIST_POISON1, LIST_POISON2, PG, ZBUD_PAGE, ZONE_NORMAL
+from zbudlab.structure import Evictor
 from zbudlab.versions import VERSIONS, Handle, StaleHandle, ZbudError
-from zbudlab.zbud import Evictor, ZbudPool
+from zbudlab.zbud import ZbudPool
 
 ALL = ["v11", "v12", "linux-3.11-rc1", "linux-3.11", "linux-5.14"]
 OVERLAY, HEADER = ALL[:2], ALL[2:]

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 # Three functions have the names of their modules; imported here and now, the names mean the functions, for good.
 from .doctor import doctor
-from .memmap import KernelOops, Memmap, Page
+from .memmap import KernelOops, Memmap
+from .page import Page
 from .page_alloc import Arena, KernelPages, OutOfMemory
 from .quote import quote
 from .schemes import SCHEMES, Scheme

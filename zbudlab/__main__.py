@@ -171,7 +171,8 @@ def parser() -> argparse.ArgumentParser:
         description="Holds the model to recordings, one line a file. Exit status: 0 all agree, 1 one differs, "
         "2 one cannot be read.",
     )
-    check.add_argument("files", nargs="+", metavar="FILE", help="a trace, timeline or raw record, plain or gzip; the folder of a kernel recording")
+    files = "a trace, timeline or raw record, plain or gzip; the folder of a kernel recording"
+    check.add_argument("files", nargs="+", metavar="FILE", help=files)
     check.set_defaults(run=command_check)
     matrix = commands.add_parser("matrix", help="every scheme before every reader: the verdicts, computed")
     matrix.add_argument("--scheme", action="append", default=[], help="only this scheme (may be repeated)")

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from .linux_6_1 import LIST_POISON2, PG_6_1, TYPES
-from .memmap import Memmap, Page
+from .memmap import Memmap
+from .page import Page
 from .peekers import of
 from .peekers.machine import Machine
 from .peekers.rules import Visit

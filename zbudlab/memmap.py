@@ -22,6 +22,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .page import Columns, Page
 from .releases import LINUX_3_10, Release
 from .struct_page import LIST_POISON1, LIST_POISON2, PAGE_SIZE, RECORD, Layout
 
@@ -181,6 +182,13 @@ class Memmap:
 
     # ------------------------------------------------------------------ records
 
+    def pfn_of(self, record: int) -> int:
+        """The page whose record begins at a kernel address; if none does, the KernelOops of whoever looks there."""
+        pfn, byte = divmod(record - VMEMMAP, RECORD)
+        if byte or pfn not in self.pfns:
+            raise KernelOops(record, "read").within("compound_head")
+        return pfn
+
     def page(self, pfn: int) -> Page:
         """One record, by name: `memmap.page(5)["_count"]`.  Raises IndexError for a pfn outside the memmap."""
         if pfn not in self.pfns:
@@ -306,84 +314,3 @@ class Memmap:
 
     def __repr__(self) -> str:
         return f"<Memmap: {len(self.pfns)} pages from pfn {self.pfns[0]:#x}>"
-
-
-class Page:
-    """One record: fields by name, as ints.  Reading and writing go straight to the memmap's bytes."""
-
-    __slots__ = ("_i", "memmap", "pfn")
-
-    def __init__(self, memmap: Memmap, pfn: int) -> None:
-        self.memmap, self.pfn = memmap, pfn
-        self._i = pfn - memmap.pfns.start
-
-    def __getitem__(self, name: str) -> int:
-        try:
-            view, first, step = self.memmap._fields[name]
-        except KeyError:
-            raise KeyError(f"struct page has no {name!r}; it has {', '.join(self.memmap.layout)}") from None
-        value: int = view[first + step * self._i]
-        return value
-
-    def __setitem__(self, name: str, value: int) -> None:
-        view, first, step = self.memmap._fields[name]
-        view[first + step * self._i] = value
-
-    @property
-    def raw(self) -> bytes:
-        """The 64 bytes, in memory order."""
-        return bytes(self.memmap.raw[self._i * RECORD : (self._i + 1) * RECORD])
-
-    @raw.setter
-    def raw(self, content: bytes) -> None:
-        if len(content) != RECORD:
-            raise ValueError(f"a record is {RECORD} bytes, not {len(content)}")
-        self.memmap.raw[self._i * RECORD : (self._i + 1) * RECORD] = content
-
-    @property
-    def address(self) -> int:
-        return self.memmap.record(self.pfn)
-
-    def head(self) -> Page:
-        """The head of the compound page this page belongs to, itself if none (mirrors compound_head).
-
-        Raises KernelOops if a tail's pointer to its head leads outside the memmap.
-        """
-        release = self.memmap.release
-        if not release.tail(self):
-            return self
-        address = release.head(self)
-        pfn, byte = divmod(address - VMEMMAP, RECORD)
-        if byte or pfn not in self.memmap.pfns:
-            raise KernelOops(address, "read").within("compound_head")
-        return Page(self.memmap, pfn)
-
-    def __repr__(self) -> str:
-        return f"<Page {self.pfn:#x}: flags {self['flags']:#x}, _mapcount {self['_mapcount']}, _count {self['_count']}>"
-
-
-class Columns:
-    """Many records: fields by name, as numpy columns over the memmap's bytes."""
-
-    def __init__(self, memmap: Memmap, records: np.ndarray[Any, Any]) -> None:
-        self.memmap, self.records = memmap, records
-
-    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
-        column: np.ndarray[Any, Any] = self.records[name]
-        return column
-
-    def head(self) -> Columns:
-        """The heads: the same records, each tail replaced by the record of its head (a copy if any is)."""
-        import numpy as np
-
-        tails = np.flatnonzero(self.memmap.release.tail(self))
-        if not len(tails):
-            return self
-        m, heads, addresses = self.memmap, self.records.copy(), self.memmap.release.head(self)
-        for i in tails:
-            address = int(addresses[i])
-            pfn, byte = divmod(address - VMEMMAP, RECORD)
-            if byte or pfn not in m.pfns:
-                raise KernelOops(address, "read").within("compound_head")
-            heads[i] = m.records()[pfn - m.pfns.start]
-        return Columns(m, heads)

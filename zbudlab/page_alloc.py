@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from typing import Any, Protocol, runtime_checkable
 
-from .memmap import VMEMMAP, Memmap, Page
+from .memmap import VMEMMAP, Memmap
+from .page import Page
 from .struct_page import (
     CHECK_AT_FREE,
     PAGE_BUDDY_MAPCOUNT_VALUE,

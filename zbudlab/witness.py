@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .kernel import Recording
-    from .memmap import Columns
+    from .page import Columns
 
 FILES = ("kpageflags", "kpagecount")
 

@@ -316,6 +316,7 @@ class Matrix(dict[tuple[str, str], Verdict]):
     own: Mapping[str, Scheme] = MappingProxyType({})
     does: Mapping[str, str] = MappingProxyType({name: reader.does for name, reader in READERS.items()})
     kernel = "3.10"
+    whole: Matrix | None = None  # where it shows some readers only: before all of them, for the third demand
 
     @property
     def schemes(self) -> list[str]:
@@ -326,9 +327,9 @@ class Matrix(dict[tuple[str, str], Verdict]):
         return list(dict.fromkeys(reader for _, reader in self))
 
     def demands(self, scheme: str) -> dict[str, str]:
-        """The four demands, with how a scheme meets them before the readers of this matrix."""
-        declared = self.own.get(scheme, scheme)
-        return demands(declared, [self[scheme, reader] for reader in self.readers])
+        """The four demands, with how a scheme meets them before all the readers."""
+        declared, whole = self.own.get(scheme, scheme), self.whole or self
+        return demands(declared, [whole[scheme, reader] for reader in whole.readers])
 
 
 def matrix(schemes: Iterable[str | Scheme] = (), readers: Iterable[str] = (), *, races: bool = True) -> Matrix:

@@ -22,6 +22,7 @@ __all__ = [
     "Survey",
     "bitmap_picture",
     "chains",
+    "dots_picture",
     "lab_picture",
     "matrix_picture",
     "memmap_picture",

@@ -125,11 +125,12 @@ def _row(
         with fig.part(f"{scheme}:{name}", f"{scheme}, {name}: {verdict}", parts):
             rank, maybe = WORDS.index(verdict.word), verdict.race or verdict.luck
             fig.severity(x, y + 2, cell - 2, ROW - 4, rank, maybe=maybe, cls="hit" if parts else "")
+            dark = rank > 2 and not maybe
             if verdict.anyone:
-                ink = "on" if rank > 2 and not maybe else "ink"
+                ink = "on" if dark else "ink"
                 fig.path(f"M{x + cell - 3:g} {y + ROW - 10}v7h-7z", "", fill=ink)
             if isinstance(verdict, Confirmed) and verdict.real in (CONFIRMED, OTHERWISE):
-                _witness(fig, x + cell - 7, y + 7, verdict.real == CONFIRMED)
+                _witness(fig, x + cell - 7, y + 7, verdict.real == CONFIRMED, dark)
     answers = matrix.demands(scheme)
     for k, (word, answer) in enumerate(answers.items()):
         demand_mark(fig, at + k * demand + demand / 2 - 4, y + ROW / 2, word, answer)
@@ -137,9 +138,10 @@ def _row(
     fig.say(f"  {scheme + ', if' * what_if:22} {told}  {'; '.join(answers.values())}")
 
 
-def _witness(fig: Fig, x: float, y: float, same: bool) -> None:
-    """A real kernel was asked: a full dot if it did the same, a ring if it did not."""
-    fill, edge = ("ink", "bg") if same else ("bg", "ink")
+def _witness(fig: Fig, x: float, y: float, same: bool, dark: bool = False) -> None:
+    """A real kernel was asked: a full dot if it did the same, a ring if it did not; lighter than a `dark` ground."""
+    ink, ground = ("on", "ink") if dark else ("ink", "bg")
+    fill, edge = (ink, ground) if same else (ground, ink)
     at = f'cx="{x:g}" cy="{y:g}" r="3.4"'
     fig.add(f'<circle {at} fill="{colour(fill)}" stroke="{colour(edge)}" stroke-width="1.3"/>')
 

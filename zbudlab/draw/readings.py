@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..memmap import KernelOops, Memmap, Page
+from ..memmap import KernelOops, Memmap
+from ..page import Page
 from ..releases import LINUX_3_10
 from ..rows import count
 from ..schemes import FLAGS, SLAB_CACHE

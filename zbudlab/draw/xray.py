@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from ..demonstrate.recogniser import implicit
-from ..memmap import KernelOops, Memmap, Page
+from ..memmap import KernelOops, Memmap
+from ..page import Page
 from ..sources import SOURCES
 from ..words import letter
 from ..zbud import ZbudPool

@@ -7,7 +7,8 @@ from types import SimpleNamespace as Scene
 from typing import Any
 
 from ..demonstrate.judge import Scene as Machine
-from ..memmap import Memmap, Page
+from ..memmap import Memmap
+from ..page import Page
 from ..page_alloc import put_and_prepare
 from ..struct_page import CHUNK, LIST_POISON2, STRUCT_PAGE, ZBUD_PAGE, Layout, PageAnon, PageKsm, page_count, s32
 from ..versions import Handle, ZbudError

@@ -11,7 +11,8 @@ from ..demonstrate.judge import Scene as Machine
 from ..demonstrate.readers import READERS
 from ..demonstrate.recogniser import mixed
 from ..dress import dress
-from ..memmap import KernelOops, Page
+from ..memmap import KernelOops
+from ..page import Page
 from ..peekers import Visit
 from ..peekers.report import KPF, kpf_names, makedumpfile
 from ..struct_page import PageAnon, PageBuddy, PageLRU, PageSlab

@@ -80,14 +80,14 @@ WHO = Table(
             "PageReserved",
             "Says that a page is no ordinary memory and that one keeps away; KVM, for one, takes it for a device's.",
             "zbudlab.struct_page.PageReserved",
-            "04",
+            "05",
             "morton-variant",
         ),
         Who(
             "PageSlab",
             "Says that a page belongs to the slab allocator, and so what some other fields mean.",
             "zbudlab.struct_page.PageSlab",
-            "03",
+            "04",
             "jennings-seed",
         ),
         Who(
@@ -147,7 +147,7 @@ WHO = Table(
             "shrink_slab",
             "Has the kernel's caches give memory back; soft_offline calls it, and it is never told of which page.",
             "zbudlab.peekers.failure.shrink_slab",
-            "04",
+            "05",
             "jennings-seed",
         ),
         Who(

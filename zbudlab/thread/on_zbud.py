@@ -12,9 +12,10 @@ from math import fsum
 from ..rows import count
 from ..schemes import SCHEMES, Bookkeeping, Scheme
 from ..struct_page import CHUNK, PAGE_SIZE, STRUCT_PAGE, page_count
+from ..structure import Evictor
 from ..versions import VERSIONS, Handle, ZbudError
 from ..workload import SEED, churn, uniform
-from ..zbud import Evictor, ZbudPool
+from ..zbud import ZbudPool
 from .finding import Finding, listed
 
 # ---------------------------------------------------------------------- 15, 16: room, and putting things back

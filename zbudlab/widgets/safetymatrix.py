@@ -80,10 +80,9 @@ class SafetyMatrix(Instrument):
             return self.today
         few = ((*FEW[0], *self.own), FEW[1])
         schemes, readers = (tuple(self.schemes), tuple(READERS)) if self.all.value else few
-        found = Matrix(
-            ((scheme, reader), verdict_of(self.schemes[scheme], reader)) for scheme in schemes for reader in readers
-        )
-        found.own = {name: self.schemes[name] for name in self.own}
+        whole = Matrix(((s, reader), verdict_of(self.schemes[s], reader)) for s in schemes for reader in READERS)
+        found = Matrix({(s, reader): whole[s, reader] for s in schemes for reader in readers})
+        found.own, found.whole = {name: self.schemes[name] for name in self.own}, whole
         return found
 
     def look(self, scheme: str, reader: str) -> str:

@@ -21,8 +21,10 @@ FRAMES = 64  # pictures that the reel keeps, so that it turns without the kernel
 
 
 def lean(svg: str, name: str) -> str:
-    """A picture for a live view: without the fallbacks of its colours, for the style sheet is sure to be there, and with
-    the view's own `name` in its ids, so that what stays the same from picture to picture reads the same."""
+    """A picture for a live view: without the fallbacks of its colours, for the style sheet is sure to be there.
+
+    Its ids begin with the view's own `name`, so that what stays the same from picture to picture reads the same.
+    """
     return re.sub("zl[0-9a-f]{8}", f"zl{name[:8]}", re.sub(r"var\((--zl-\w+),[^()]*\)", r"var(\1)", svg))
 
 
