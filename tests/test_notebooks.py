@@ -51,8 +51,12 @@ def test_the_course_begins() -> None:
 
 
 def test_the_readme_shows_what_the_code_draws() -> None:
-    assert notebooks.README_PICTURE.read_text(encoding="utf-8") == notebooks.readme_picture()
-    assert notebooks.README_PICTURE.name in (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = notebooks.readme_pictures()
+    assert sorted(pictures) == sorted(path.name for path in notebooks.DOCS.iterdir())
+    for name, svg in pictures.items():
+        assert (notebooks.DOCS / name).read_text(encoding="utf-8") == svg
+        assert f"(docs/{name})" in readme, name
 
 
 @pytest.mark.parametrize("path", EDITIONS, ids=by_name)

@@ -26,13 +26,13 @@ from typing import Any
 import nbclient
 import nbformat
 
-from zbudlab import BuddyLab
+from zbudlab import BuddyLab, PeekerBench, SafetyMatrix, ThreadWalk
 from zbudlab.draw.palette import with_chips
 from zbudlab.exercises import EXERCISES
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
-README_PICTURE = ROOT / "docs" / "buddylab.svg"
+DOCS = ROOT / "docs"  # the pictures of the README
 SOLUTIONS = "solutions"  # the folder of the other edition, beside the notebooks
 SLIDES = ("slide", "subslide", "fragment", "skip", "notes")
 TAGS = ("machine", "predict", "exercise", "solution", "instructor", *SLIDES)
@@ -220,9 +220,14 @@ def save(notebook: Any, path: Path) -> None:
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
 
 
-def readme_picture() -> str:
-    """The picture at the top of the README: what BuddyLab shows when it starts."""
-    return BuddyLab().picture().file()
+def readme_pictures() -> dict[str, str]:
+    """The pictures of the README, by file name: what some instruments show when they are set to a moment."""
+    bench = PeekerBench()
+    bench.set("four gigabytes")
+    matrix = SafetyMatrix()
+    matrix.all.value = True
+    shown = {"buddylab": BuddyLab(), "peekerbench": bench, "safetymatrix": matrix, "threadwalk": ThreadWalk()}
+    return {f"{name}.svg": instrument.picture().file() for name, instrument in shown.items()}
 
 
 def keep(fresh: Any, place: Path) -> int:
@@ -250,7 +255,8 @@ def main(words: list[str] | None = None) -> int:
         parser.error(f"no notebook's name contains {' or '.join(wanted)}")
     worst = 0
     if not arguments.check:
-        README_PICTURE.write_text(readme_picture(), encoding="utf-8", newline="\n")
+        for name, svg in readme_pictures().items():
+            (DOCS / name).write_text(svg, encoding="utf-8", newline="\n")
     for path in paths:
         print(f"{path.name} ...", flush=True)
         try:
