@@ -39,13 +39,16 @@ PATIENCE = 5  # seconds that a program gets to end by itself after Ctrl-C
 
 CALL = "py lab.py" if os.name == "nt" else "python3 lab.py"
 WORDS = {  # word: (what --help says, what the environment's Python is given before the further words)
-    "test": ("run the tests; --quick leaves out the slow ones; further words go to pytest", ["-m", "pytest"]),
+    "test": ("run the tests; --quick leaves out the slow ones; further words go to pytest",
+             ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]),
     "bench": ("run the benchmarks; further words go to them", ["-m", "benchmarks"]),
     "notebooks": ("run the notebooks again and save their outputs (for authors)", ["tools/notebooks.py"]),
     "doctor": ("say what is installed here and what that makes possible", ["-m", "zbudlab", "doctor"]),
     "check": ("hold the model to the recordings", ["-m", "zbudlab", "check"]),
     "matrix": ("print which reader is safe with which scheme", ["-m", "zbudlab", "matrix"]),
     "demonstrate": ("find the shortest trace that breaks a scheme", ["-m", "zbudlab", "demonstrate"]),
+    "claims": ("print the claims of the discussion, each put to the test", ["-m", "zbudlab", "claims"]),
+    "price": ("print what the merged design costs", ["-m", "zbudlab", "price"]),
     "fieldlab": ("ask a real kernel in a virtual machine (Debian); it says what it downloads", ["-m", "fieldlab"]),
 }
 HELP = f"""\

@@ -43,7 +43,7 @@ def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
         r"alloc .* p0 FIRST",
     )
     panel.get_by_role("button", name="Reclaim").click()
-    expect(line, r"reclaim 8 retries: OK; 1 offered, 1 evicted, 1 page given back")
+    expect(line, r"reclaim in at most 8 tries: OK; 1 offered, 1 evicted, 1 page given back")
     panel.get_by_role("button", name="Undo").click()
     expect(line, r"event 5 of 6")
     view.locator('[data-part="event:2"]').click()

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab.py"
 BASE = sys._base_executable  # type: ignore[attr-defined]
 POSIX_ONLY = pytest.mark.skipif(os.name == "nt", reason="signals to a group of processes")
+PYTEST = ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]
 
 
 @pytest.fixture
@@ -600,10 +601,10 @@ def test_only_root_is_allowed_root(
 @pytest.mark.parametrize(
     ("words", "command"),
     [
-        (["test"], ["-m", "pytest"]),
-        (["test", "-k", "zbud", "tests/a b.py"], ["-m", "pytest", "-k", "zbud", "tests/a b.py"]),
-        (["test", "-x", "--quick"], ["-m", "pytest", "-m", "not slow and not browser", "-x"]),
-        (["test", "--help"], ["-m", "pytest", "--help"]),
+        (["test"], PYTEST),
+        (["test", "-k", "zbud", "tests/a b.py"], [*PYTEST, "-k", "zbud", "tests/a b.py"]),
+        (["test", "-x", "--quick"], [*PYTEST, "-m", "not slow and not browser", "-x"]),
+        (["test", "--help"], [*PYTEST, "--help"]),
         (["bench", "--quick"], ["-m", "benchmarks", "--quick"]),
         (["notebooks", "01"], ["tools/notebooks.py", "01"]),
         (["doctor"], ["-m", "zbudlab", "doctor"]),

@@ -1090,7 +1090,7 @@ def test_captions_of_reclaim() -> None:
     for row in rows:
         words = caption(row, 3)
         assert words.verb == {"r": "reclaim", "z": "shrink"}[row[0]]
-        assert words.what == {"r": "8 retries", "z": "1 pages"}[row[0]]
+        assert words.what == {"r": "in at most 8 tries", "z": "1 pages"}[row[0]]
         assert words.came.startswith("OK; 2 offered, 2 evicted, 1 page")
 
 

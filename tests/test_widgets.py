@@ -71,6 +71,8 @@ def test_evictors(evictor: str, left: int) -> None:
     instrument.evictor.value = evictor
     instrument.reclaim()
     assert instrument.timeline.pool.pages_nr == left
+    said = {"accepts": "1 offered, 1 evicted", "refuses": "8 offered, 0 evicted", "lies": "8 agreed to, 0 evicted"}
+    assert said[evictor] in instrument.view.line
     in_step(instrument)
 
 

@@ -60,6 +60,8 @@ class Cell:
     was granted); both are None where no answer came.  `flags_after` is what /proc/kpageflags said afterwards,
     `poisoned_kb` the HardwareCorrupted line of /proc/meminfo, `state` that of the memory block, `counters` what
     compaction counted, `met` whether its scanner came to the page at all, `log` the kernel's own lines.
+
+    An `errno` of 0 and an `oops` together: the request was granted, and the page's next owner ended the kernel.
     """
 
     scheme: str

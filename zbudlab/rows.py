@@ -116,12 +116,13 @@ def caption(row: Row, pages_before: int = 0) -> Caption:
         came = row[2] if len(row) > 3 else "its page goes back too" if row[2] < pages_before else ""
         return Caption("free", f"allocation {row[1]}", came)
     if kind in "rz":
-        offered = len(row[-2])
+        offered, granted = len(row[-2]), sum(call[1] == 0 for call in row[-2])
         freed = sum(len(call[2]) for call in row[-2])
-        came = f"{offered} offered, {freed} evicted, {count(pages_before - row[-1], 'page')} given back"
+        agreed = f"{granted} agreed to, " if granted != freed else ""
+        came = f"{offered} offered, {agreed}{freed} evicted, {count(pages_before - row[-1], 'page')} given back"
         return Caption(
             "reclaim" if kind == "r" else "shrink",
-            f"{row[1]} {'retries' if kind == 'r' else 'pages'}",
+            f"in at most {row[1]} tries" if kind == "r" else f"{row[1]} pages",
             f"{row[2]}; {came}",
         )
     if kind in "pq":
@@ -158,6 +159,24 @@ def returned(outcome: dict[str, Any]) -> str:
     if how == "value":
         return f"returned {what:#x}" if isinstance(what, int) and what >> 16 > 0 else f"returned {what}"
     return f"goes on beyond the model, in {what}" if how == "beyond" else str(what)
+
+
+def fault(row: Row) -> str:
+    """The oops, in words, that an event ended in (or something done inside it); empty if it did not."""
+    if row[0] == "#":
+        return ""
+    for part in row[1:]:
+        if isinstance(part, dict):  # what came of a visit
+            part = str(part.get("oops", part.get("stuck", "")))
+            if part:
+                return part
+        if isinstance(part, str) and " at 0x" in part:
+            return part
+        if isinstance(part, list):
+            inside = next(filter(None, (fault(inner) for inner in part if isinstance(inner, list) and inner)), "")
+            if inside:
+                return inside
+    return ""
 
 
 def pages_after(row: Row) -> int | None:

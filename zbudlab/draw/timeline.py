@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rows import Caption, count
+from ..rows import Caption, count, fault
 from ..timeline import Timeline
 from .kit import WIDE, Fig, Picture
 from .pool import Ghost, draw_pool
@@ -34,6 +34,10 @@ def draw_timeline(
             fig.text(112, y, line.verb, bold=True, fill=ink)
             fig.text(112 + 8 * len(line.verb) + 8, y, ": ".join(filter(None, line[1:])), fill=ink)
             fig.say(f"  {word:6} {i:4} {line}" if line is not would else f"  {word:6}      {line}")
+        y += 22
+    if now and now == total and fault(timeline.events[now - 1]):
+        fig.small(112, y, "no next event: the machine has stopped", fill="dim")
+        fig.say("  next        none: the machine has stopped")
         y += 22
     return _ticks(fig, timeline, y + 18, parts=parts) if total else y
 

@@ -78,7 +78,7 @@ def _line(visit: Visit, told: list[Told], i: int, known: dict[tuple[int, str], i
     if isinstance(item, Says):
         return f'logged "{visit.messages[this.from_[2]]}"'
     if isinstance(item, Adds):
-        return f"took down {item.words or hex(item.value)}"
+        return f"noted {item.words or hex(item.value)}"
     if isinstance(item, Conclude):
         return f"concluded {shown(visit.peeker, this.answer)}" + (f": {item.words}" if item.words else "")
     assert isinstance(item, Step)

@@ -121,6 +121,8 @@ class BuddyLab(Instrument):
     def picture(self, width: int = WIDE, *, parts: bool = False) -> Picture:
         size = min(self.size.value, self._largest) * CHUNK
         pool = self.timeline.pool
+        if self.stage.stopped:
+            return lab_picture(self.timeline, width, parts=parts)
         what = f"{size:,} B = {count(size // CHUNK, 'chunk')}"
         try:
             pfn, slot = pool.plan(size)

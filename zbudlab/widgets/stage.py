@@ -19,7 +19,7 @@ from ..demonstrate.readers import READERS
 from ..memmap import KernelOops
 from ..moments import MOMENTS, Moment
 from ..moments import moment as named
-from ..rows import Row, count
+from ..rows import count, fault
 from ..timeline import Timeline
 from ..versions import Handle, ZbudError
 
@@ -41,24 +41,6 @@ def copied(timeline: Timeline) -> Timeline:
 def reader_of(name: str) -> str:
     """A reader of READERS by its own name, or by that of its peeker."""
     return next((reader.name for reader in READERS.values() if name in (reader.name, reader.peeker)), name)
-
-
-def fault(row: Row) -> str:
-    """The oops, in words, that an event ended in (or something done inside it); empty if it did not."""
-    if row[0] == "#":
-        return ""
-    for part in row[1:]:
-        if isinstance(part, dict):  # what came of a visit
-            part = str(part.get("oops", part.get("stuck", "")))
-            if part:
-                return part
-        if isinstance(part, str) and " at 0x" in part:
-            return part
-        if isinstance(part, list):
-            inside = next(filter(None, (fault(inner) for inner in part if isinstance(inner, list) and inner)), "")
-            if inside:
-                return inside
-    return ""
 
 
 class Stage:
@@ -108,10 +90,13 @@ class Stage:
         later = len(timeline.events) - timeline.position
         if later:
             before = f"(forgotten: {count(later, 'later event')}) {before}"
+        begun = timeline.position
         try:
             operation()
         except ZbudError as error:
             line = str(error)
+            if timeline.position > begun and timeline.events[-1][0] in "rz":
+                line += f" ({timeline.caption(timeline.position).came})"
         except KernelOops:
             line = str(timeline.caption(timeline.position))
         else:
@@ -140,7 +125,7 @@ class Stage:
             raise IndexError(f"pfn {pfn:#x} is outside this memmap ({pfns[0]:#x} to {pfns[-1]:#x})")
         self.pfn = self.pfn if pfn is None else pfn
         self.reader = self.reader if reader is None else reader_of(reader)
-        return self.tell(f"page p{self.pfn}, {self.reader}")
+        return self.tell(f"page p{self.pfn}" + (f", {self.reader}" if reader else ""))
 
     def reset(self) -> str:
         """Back to the book."""
