@@ -231,3 +231,19 @@ def test_any_clicking_leaves_all_in_step(moves: list[str | int]) -> None:
         else:
             press(instrument.view, part=f"{('FIRST', 'LAST')[move % 2]}:{move // 2}")
     in_step(instrument)
+
+
+def test_a_picture_that_nobody_looks_at_is_not_drawn() -> None:
+    """A cell that is run again leaves its old view behind: it must not slow down the new one for ever."""
+    one = lab(on=Timeline("v12", 4))
+    two = BuddyLab(one)
+    press(one.view, seen=1)
+    press(two.view, seen=1)
+    press(one.view, seen=-1)
+    shown = one.view.shown
+    two.allocate(1000)
+    two.allocate(200)
+    assert one.view.shown == shown and "alloc 200 B" in two.view.line
+    press(one.view, seen=1)
+    in_step(one)
+    assert one.view.line == two.view.line

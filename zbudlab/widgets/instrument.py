@@ -59,6 +59,7 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
         rows = [row(*controls) for controls in self.controls()]
         self.view = View(self.chosen, self._typed, self.stage.go, self._frames)
         self.view.observe(lambda change: self.draw(), "narrow")
+        self.view.on_seen = lambda: self.refresh(self._line)
         super().__init__([*rows, self.view])
         self.add_class("zl-instrument")
         self.stage.watchers.add(self)
@@ -102,6 +103,8 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
     def refresh(self, line: str) -> None:
         """Show what is on the stage now, and say what happened."""
         self._line = line
+        if self.view.forsaken:
+            return  # it is drawn when somebody looks again
         self._following = True  # controls that move now are not being moved by anybody
         try:
             self.follow()

@@ -229,7 +229,9 @@ function render({ model, el }) {
   measure.observe(root);
   show();
   stale();
+  send({ seen: 1 }); // somebody looks at this picture
   return () => {
+    send({ seen: -1 });
     measure.disconnect();
     clearTimeout(waiting);
     model.off("change:shown", show);

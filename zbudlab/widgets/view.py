@@ -56,10 +56,16 @@ class View(anywidget.AnyWidget):
     ) -> None:
         super().__init__()
         self.on_part, self.on_key, self.on_event, self.frames = on_part, on_key, on_event, frames
+        self.eyes: int | None = None  # how many look at it now; None: nobody has yet
+        self.on_seen: Callable[[], object] | None = None  # called when somebody looks again
         self.on_msg(self._message)
 
     def _message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
-        if "part" in content:
+        if "seen" in content:
+            forsaken, self.eyes = self.forsaken, max(0, (self.eyes or 0) + content["seen"])
+            if forsaken and self.eyes and self.on_seen:
+                self.on_seen()
+        elif "part" in content:
             self.on_part(content["part"])
         elif "key" in content and self.on_key:
             self.on_key(content["key"])
@@ -67,6 +73,11 @@ class View(anywidget.AnyWidget):
             self.on_event(content["event"])
         elif content.get("need") == self.tape and self.frames:
             self.send({"tape": self.tape, "frames": self.frames()})
+
+    @property
+    def forsaken(self) -> bool:
+        """Whether nobody looks at it any more: its cell has been run again, say."""
+        return self.eyes == 0
 
     def show(self, picture: Picture, line: str, reel: tuple[int, int] = (0, 0), tape: int = 0) -> None:
         """Show a picture and a line; `reel` is the event now and how many there are, `tape` which events they are."""
