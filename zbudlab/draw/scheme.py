@@ -287,8 +287,9 @@ def _cells(
         told = ", ".join(dict.fromkeys(n for at in board.draft.holders()[8 * i : 8 * i + 8] for n in at if ours))
         fig.say(f"  {8 * i:4}  {raw[8 * i : 8 * i + 8].hex(' ')}  {name}{f' = {told}' if told else ''}")
     if label == "struct page":  # a count that sticks up
-        fig.path(f"M{grid.x(28):g} {y - 2}V{y - 22}h5", "dim")
-        fig.small(grid.x(28) + 8, y - 18, "_count", bold=any(held[28:32]), fill="ink" if any(held[28:32]) else "dim")
+        x = grid.x(31) + 4  # past the word _mapcount
+        fig.path(f"M{x:g} {y - 2}V{y - 22}h5", "dim")
+        fig.small(x + 10, y - 18, "_count", bold=any(held[28:32]), fill="ink" if any(held[28:32]) else "dim")
     record(fig, grid.left, y, grid.width, raw, CELLS, grid.gap, tone="Z" if ours else "h2")
     return y + CELLS
 
