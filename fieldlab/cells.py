@@ -34,7 +34,7 @@ FATAL = re.compile(r"BUG: (?!Bad page|Bad rss)|general protection|kernel BUG|Oop
 # In the log, but not about the page: registers, guesses at callers, the machine's own going on.
 NOISE = re.compile(
     r" \? | *</?TASK>|RIP: 0033|(R(?!IP)[A-Z0-9]{2}|[CDEF]S|[CD]R\d|PKRU): |Modules linked in|Code: |Hardware name:"
-    r"|---\[|Kernel |random: |tsc: |clocksource: |sysrq: |ACPI|reboot: |CPU: 0 PID|Disabling lock debugging"
+    r"|---\[|Kernel |random: |tsc: |clocksource: |sysrq: |ACPI|reboot: |CPU: \d|Tainted: |Disabling lock debugging"
 )
 LINES = 40  # kept of the log of a cell
 
@@ -116,7 +116,8 @@ def answer(lines: list[str], hung: bool = False) -> Cell | None:
     """One cell from its lines of the log.
 
     One that breaks off counts if the log says how the kernel ended, or if the watchdog had to end it; else the machine
-    was stopped for another reason, and this is None.  So it is if the page was never dressed.
+    was stopped for another reason, and this is None.  So it is if the page was never dressed.  What happens after the
+    second look at the record is our own doing, by asking for the flags, and is not the reader's.
     """
     _, _, scheme, reader = lines[0].split()
     ours = [line.removeprefix("fieldlab: ").split(" ", 1) for line in lines if line.startswith("fieldlab: ")]
@@ -131,7 +132,7 @@ def answer(lines: list[str], hung: bool = False) -> Cell | None:
     if "VMSTAT" in told:
         scanned = [rest[0].split() for word, *rest in ours if word == "SCANNED"]
         cell["met"] = any(int(first, 16) <= cell["pfn"] < int(end, 16) for first, end in scanned)
-    if "DONE" not in told:
+    if "DONE" not in told and len(records) < 2:
         oops = fatal(lines)
         if not oops and not hung:
             return None

@@ -194,7 +194,7 @@ def differences(r: kernel.Recording, shipped: kernel.Recording) -> list[str]:
     Addresses and so the numbers made of them come out anew in each boot; they are left out.
     """
     found = [f"struct {n} is another" for n in STRUCTS if r.facts["structs"][n] != shipped.facts["structs"][n]]
-    if abs(len(r.zbud_pfns) - len(shipped.zbud_pfns)) > len(shipped.zbud_pfns) // 50:
+    if abs(len(r.zbud_pfns) - len(shipped.zbud_pfns)) > len(shipped.zbud_pfns) // 5:
         found.append(f"{len(r.zbud_pfns):,} zbud pages; the shipped one has {len(shipped.zbud_pfns):,}")
     known = {(c.scheme, c.reader): outcome(c) for c in shipped.cells if not chance(c)}
     for c in r.cells:

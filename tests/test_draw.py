@@ -158,6 +158,21 @@ def test_a_record_under_v12_names_both_readings() -> None:
     assert "_count -30720 = buddy.prev" in text
 
 
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_the_count_is_held_by_its_own_four_bytes(width: int) -> None:
+    """The bracket that its label leads to covers the upper half of the fourth word, and its value alone is bold."""
+    pool = pool_of("v12")
+    svg = page_picture(pool.memmap, 0, pool, width).svg
+    ((left, right),) = re.findall(r'd="M([\d.]+) [\d.]+v-2.5H([\d.]+)v2.5', svg)
+    starts = [float(x) for x in re.findall(r'<text x="([^"]*)"[^>]*>(?:_mapcount|lru.next)</text>', svg)][:2]
+    word = starts[1] - starts[0] - 4
+    assert float(left) == pytest.approx(starts[0] + word / 2, abs=1)
+    assert float(right) == pytest.approx(starts[0] + word, abs=1)
+    p = pool.memmap.page(0)
+    bold = re.findall(r'<text[^>]*font-weight="600">([^<]*)</text>', svg)
+    assert f"_count {p['_count']}".replace("-", "\u2212") in bold and str(p["_mapcount"]) not in bold
+
+
 def test_objects_show_themselves() -> None:
     pool = pool_of("v12")
     for thing in (pool, pool.memmap, pool.memmap.page(0), Timeline("v12")):

@@ -12,8 +12,8 @@ import pytest
 
 from zbudlab import exercise, predict
 from zbudlab.exercises import EXERCISES, PREDICTIONS, Checked, Exercise, Misconception, Prediction, Question
-from zbudlab.exercises.marks import as_html, as_text, inline, paragraphs
-from zbudlab.exercises.task import KINDS, Patience, TookTooLong, holds_dots
+from zbudlab.exercises.marks import as_html, as_text, inline, marked, paragraphs
+from zbudlab.exercises.task import KINDS, Patience, Refused, TookTooLong, holds_dots
 from zbudlab.widgets.quiz import Quiz, Task
 from zbudlab.zbud import ZbudPool
 
@@ -109,7 +109,7 @@ def test_choosing_shows_both_answers_the_reason_and_the_misconception() -> None:
         if option.behind:
             said = question.reveal(number)
             assert said[0] == f"You say: {option.text}. The model says: {right}."
-            assert said[1] == "Count." and said[2] == f"What would explain your answer: {option.behind}"
+            assert said[1] == "Count." and said[2] == str(option.behind)
             assert repr(question.choose(number)).count("\n\n") == 2
     for number in (0, 9):
         with pytest.raises(ValueError, match=f"there is no option {number}; choose a number from 1 to 3"):
@@ -121,6 +121,27 @@ def test_unknown_names() -> None:
         predict("x")
     with pytest.raises(ValueError, match=r"there is no exercise 'x'; known: offsets, "):
         exercise("x")
+
+
+def test_a_thought_is_marked_as_one() -> None:
+    assert marked("Times", "It is plus.") == 'You may have thought: "Times." But it is plus.'
+    assert marked("Once", "A page, twice.").endswith("But a page, twice.")
+    for word in ("Linux", "MMAP", "`_count`", "3.10", "PG_slab"):  # not ordinary words
+        assert marked("So", f"{word} says no.").endswith(f"But {word} says no.")
+    assert marked("So", "") == 'You may have thought: "So."'
+    assert Refused("1", "2", "So it is. Not here. Nor there.").text == (
+        'Seen: 1. Expected: 2. You may have thought: "So it is." But not here. Nor there.'
+    )
+    assert Refused("1", "2", "There are many.").text == "Seen: 1. Expected: 2. There are many."
+    assert Refused("1", "2").text == "Seen: 1. Expected: 2."
+
+
+def test_a_reader_goes_by_either_of_its_names() -> None:
+    check = EXERCISES["counterexample"].check
+    for name in ("migrate_scanner", "isolate_migratepages", "hwpoison-inject", "inject"):
+        assert "the reader" not in check((name, {"mapping": 9})).text, name
+    assert check(("memory_failure", {"_mapcount": -128})), "one that writes what it would not"
+    assert not check(([], {"mapping": 9}))
 
 
 def test_markup() -> None:
@@ -268,9 +289,8 @@ class TestEveryExercise:
 
     def test_at_least_two_are_explained_by_a_misconception(self, task: Exercise) -> None:
         said = [run(task, wrong.source).text for wrong in task.wrong]
-        assert (
-            len({text.split("What would explain it: ")[1] for text in said if "What would explain it: " in text}) >= 2
-        )
+        thoughts = {thought for text in said for thought in re.findall(r"You may have thought: .*? But .*", text)}
+        assert len(thoughts) >= 2, said
 
     @pytest.mark.parametrize("answer", [None, ..., NotImplemented, [1, ...], {"a": ...}, (...,)])
     def test_no_answer_at_all(self, task: Exercise, answer: Any) -> None:

@@ -190,7 +190,9 @@ def test_the_command_line_of_a_guest(tmp_path: Path, accelerator: str, words: li
     assert command[at : at + 2] == words
     assert {"-no-reboot", "-smp", "256M"} <= set(command)
     assert "nokaslr" in command[-1] and "zswap.zpool=zbud" in command[-1]
-    assert "pc-dimm,id=d1,memdev=m1" in boot.Machine(tmp_path, b"", tmp_path).command(256, dimm=True)
+    assert "memhp" not in command[-1]
+    plugged = boot.Machine(tmp_path, b"", tmp_path).command(256, dimm=True)
+    assert "pc-dimm,id=d1,memdev=m1" in plugged and plugged[-1].endswith(" memhp_default_state=offline")
 
 
 # Logs
@@ -266,6 +268,17 @@ def test_an_oops_is_an_answer_with_the_telling_lines_of_its_log() -> None:
     assert cell["oops"] == {"what": OOPS[0], "address": 0x80004, "function": "isolate_movable_page"}
     assert "after" not in cell and "errno" not in cell
     assert cell["log"] == [OOPS[0], OOPS[1], OOPS[2], OOPS[3], OOPS[6]]
+
+
+def test_an_oops_of_our_own_making_is_not_the_readers() -> None:
+    lines = ["fieldlab: SAID errno 16", f"fieldlab: RECORD 0x645f {PLAIN}", *OOPS]
+    (cell,) = answers(*told("v12_offsets_odd", "offline_block", *lines, done=False))
+    assert cell["errno"] == 16 and cell["after"] == PLAIN and "oops" not in cell
+
+
+def test_an_oops_before_the_second_look_is_kept_beside_the_answer() -> None:
+    (cell,) = answers(*told("memcg_data", "free", "fieldlab: SAID ok", *OOPS, done=False))
+    assert cell["errno"] == 0 and cell["oops"]["function"] == "isolate_movable_page" and "after" not in cell
 
 
 def test_a_kernel_bug_has_no_address() -> None:

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -338,3 +339,20 @@ def test_core_needs_only_the_standard_library() -> None:
     """)  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["ok v12/01-tiny, 82 operations 96", "['zbudlab']"]
+
+
+README = ROOT / "README.md"
+BLOCKS = re.findall(r"```\n(\$ .*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+SHOWN = [part for block in BLOCKS for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part]
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.splitlines()[0][:60])
+def test_the_readme_shows_what_the_commands_print(shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every line that the README shows stands in the output, in that order; where it says "..." there is more."""
+    command, *lines = shown.splitlines()
+    words = shlex.split(command.removeprefix("python -m zbudlab ").removeprefix("python3 lab.py "))
+    files = [str(path) for word in words for path in (sorted(ROOT.glob(word)) if "/" in word else [])]
+    main([word for word in words if "/" not in word] + files)
+    printed = iter(capsys.readouterr().out.splitlines())
+    for line in lines:
+        assert line == "..." or line in printed, line

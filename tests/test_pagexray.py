@@ -122,7 +122,10 @@ def test_a_tail_whose_head_is_nowhere_would_oops_and_is_said_to() -> None:
 
 def test_other_pages_and_other_kernels() -> None:
     pool = pair().pool
-    assert "p5 is not zbud's: nobody reads it so" in xray_picture(pool.memmap, 5, pool).text
+    free = xray_picture(pool.memmap, 5, pool).text
+    assert "p5 is not zbud's: nobody reads it so" in free and "are two numbers to the kernel" in free
+    assert "oops" not in free and "To zbud" not in free
+    assert "zbud v12 overlay: 20 bytes without a name" in xray_picture(pool.memmap, 1, pool).text
     assert "zbud" not in xray_picture(pool.memmap, 5).text
     with pytest.raises(IndexError, match="outside this memmap"):
         xray_picture(pool.memmap, 99, pool)

@@ -364,6 +364,10 @@ def test_an_unknown_number(capsys: pytest.CaptureFixture[str]) -> None:
 def test_in_a_notebook() -> None:
     table = claims(4, 10)._repr_markdown_()
     assert table.count("\n") == 3 and "**fails**" in table and "\\_count" in table
+    for row, claim in zip(table.splitlines()[2:], claims(4, 10), strict=True):
+        seen, folded = row.split("<details>")
+        assert f"**{claim.verdict}**" in seen and claim.evidence[:8] in folded and claim.said_in[0] in folded
+        assert claim.evidence[:8] not in seen and folded.endswith("</details> |")
     assert "def the_predicate_is_true_of_zbud" in CLAIMS[4 - 1].code
     assert repr(CLAIMS[0]) == "<Claim 1, Andrew Morton>"
 

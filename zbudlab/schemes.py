@@ -160,7 +160,7 @@ _ALL = (
         last_chunks=10,
     ),
     variant(OVERLAY_CLEAR, "reserved", "overlay-clear, tagged PG_reserved: Morton's big hammer", flag="reserved"),
-    variant(OVERLAY_CLEAR, "slab-flag", "overlay-clear, tagged PG_slab: the proposal of 30 May", flag="slab"),
+    variant(OVERLAY_CLEAR, "slab-flag", "overlay-clear, tagged PG_slab: our reading of 30 May", flag="slab"),
     variant(OVERLAY_CLEAR, "new-flag", "overlay-clear, tagged with a page flag of its own", flag="zbud"),
     variant(INLINE_HEADER, "mapcount-tag", "header in the page, _mapcount -127: Kozlowski, August 2013", mapcount=-127),
     variant(OVERLAY_CLEAR, "mapcount-tag-overlay", "overlay-clear, tagged _mapcount -127", mapcount=-127),

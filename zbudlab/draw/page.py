@@ -193,10 +193,10 @@ def _struct_page(
     names, count = words_of(memmap.release), count_of(memmap.release)
     for x, name in zip(lefts, names, strict=True):
         fig.small(x, y + 20, name, fill="dim")
-        fig.text(x, y + 35, told[name][: int(word / 6)], 11, mono=name == "_mapcount", bold=name == "_mapcount")
-    x = lefts[names.index("_mapcount")] + word * 0.95
-    fig.path(f"M{x:g} {y + 40}V{y - 2}h5", "dim")
-    fig.small(x + 8, y + 2, f"{count} {told[count]}".replace("-", "\u2212"), bold=True)
+        fig.text(x, y + 35, told[name][: int(word / 6)], 11, mono=name == "_mapcount")
+    right = lefts[names.index("_mapcount")] + word - 0.5  # the upper half of that word, held by a bracket
+    fig.path(f"M{right - word / 2 + 1:.1f} {y + 40}v-2.5H{right:.1f}v2.5v-2.5V{y - 2}h4", "dim")
+    fig.small(right + 7, y + 2, f"{count} {told[count]}".replace("-", "\u2212"), bold=True)
     pieces = written(pool) if overlay and pool is not None else {}
     fig.say(
         "  struct page, as the kernel reads it"

@@ -137,8 +137,8 @@ def readings(memmap: Memmap, pfn: int, pool: ZbudPool | None = None, *, slab: bo
 
 
 def of_zbud(page: Page, pool: ZbudPool | None) -> Reading | None:
-    """What zbud reads of the record itself: its overlay, or its tag, or nothing at all."""
-    return None if pool is None else _overlay(page, pool)
+    """What zbud reads of the record itself: its overlay, or its tag; None of a page that is not zbud's."""
+    return None if pool is None or page.pfn not in pool.mine else _overlay(page, pool)
 
 
 # ---------------------------------------------------------------------- the kernel's
@@ -224,8 +224,8 @@ def _overlay(p: Page, pool: ZbudPool) -> Reading:
         fields += _pieces(p, pool, p.address, p.raw)
     if s.mapcount is not None:
         fields.append(Told("_mapcount", 24, 4, str(p["_mapcount"]), "the tag", TAG))
-    untouched = RECORD - sum(told.size for told in fields)
-    note = f"{untouched} bytes left untouched" if p.pfn in pool.mine else f"p{p.pfn} is not zbud's: nobody reads it so"
+    nameless = RECORD - sum(told.size for told in fields)
+    note = f"{nameless} bytes without a name" if p.pfn in pool.mine else f"p{p.pfn} is not zbud's: nobody reads it so"
     title = f"zbud {pool.version.name} overlay" if name == "donotuse" else s.name
     return Reading("zbud", title, "Z", p.address, p.raw, tuple(sorted(fields, key=lambda t: t.offset)), note)
 
@@ -245,12 +245,13 @@ def _elsewhere(p: Page, pool: ZbudPool, overlay: Reading) -> Reading:
 
 
 def _pieces(p: Page, pool: ZbudPool, address: int, raw: bytes) -> list[Told]:
+    """zbud's data in these 64 bytes; of a page that is not zbud's nobody follows the links, and no word is said."""
     found = []
     for name, (offset, size) in sorted(pool.scheme.pieces().items(), key=lambda piece: piece[1]):
         value = int.from_bytes(raw[offset : offset + size], "little")
         if name in LEADS:
             home = address + (pool.scheme.buddy if name.startswith("buddy") else pool.scheme.lru)
-            led = place(p.memmap, pool, home, value, -1) or "NULL: would oops"
+            led = "" if p.pfn not in pool.mine else place(p.memmap, pool, home, value, -1) or "NULL: would oops"
             found.append(Told(name, offset, size, f"{value:#x}", led, POINTER))
         else:
             words = f"{value * CHUNK:,} bytes" if name.endswith("chunks") else "yes" if value else "no"

@@ -7,10 +7,23 @@ from types import SimpleNamespace as Scene
 from typing import Any
 
 from ..demonstrate.judge import Scene as Machine
-from ..memmap import Memmap
+from ..demonstrate.recogniser import implicit
+from ..memmap import DIRECT_MAP, KernelOops, Memmap
 from ..page import Page
 from ..page_alloc import put_and_prepare
-from ..struct_page import CHUNK, LIST_POISON2, STRUCT_PAGE, ZBUD_PAGE, Layout, PageAnon, PageKsm, page_count, s32
+from ..struct_page import (
+    CHUNK,
+    LIST_POISON2,
+    STRUCT_PAGE,
+    ZBUD_PAGE,
+    Layout,
+    PageAnon,
+    PageKsm,
+    page_count,
+    page_mapcount,
+    s32,
+)
+from ..timeline import Timeline
 from ..versions import Handle, ZbudError
 from ..zbud import ZbudPool
 from .book01 import picture
@@ -67,6 +80,12 @@ def count_seen(s: Any) -> int:
     raise AssertionError("an evictor that refuses was obeyed")
 
 
+LEADS = {  # where buddy.prev leads, and the upper half of it
+    "head": "leads to a list's head in the pool here: its upper half is 0xffff8800",
+    "page": "leads to another page's record here: its upper half is 0xffffea00",
+    "reclaim": "`list_del` has poisoned here: its upper half is 0xdead0000",
+}
+
 PAGE_COUNT = Prediction(
     "page-count",
     "03",
@@ -74,9 +93,7 @@ PAGE_COUNT = Prediction(
     ask=lambda s: f"A pool of v12. What does `page_count()` answer for p{s.pfn}, {s.words}?",
     answer=count_seen,
     why=lambda s: (
-        "`_count` lies on the upper half of `buddy.prev`. It is 0xffff8800 where that leads to a list head in "
-        "the pool, "
-        "0xffffea00 where it leads to another page's record, and 0xdead0000 where `list_del` has left poison. Here: "
+        f"`_count` lies on the upper half of `buddy.prev`, which {LEADS[s.where]}. As a signed 32-bit number that is "
         f"{count_seen(s)}."
     ),
     wrong=(
@@ -90,14 +107,13 @@ PAGE_COUNT = Prediction(
         M(
             "The link leads to the pool",
             lambda s: s32(s.pool.address >> 32),
-            "It leads back along the list: to the head only from the first page.",
+            "It leads to a list's head there, and only from the first page on that list.",
         ),
         M(
             "The link leads to another page",
             lambda s: s32(s.pool.memmap.record(s.pfn) >> 32),
-            "The first page on a list leads back to the head, which is in the pool.",
+            "That holds of a page that is on a list, and is not the first there.",
         ),
-        M("A page off its list leads to itself", lambda s: s32(LIST_POISON2 >> 32), "It is on a list."),
     ),
     picture=picture,
     seed=2,
@@ -119,6 +135,14 @@ def names_at(byte: int) -> str:
     return f"`{name_at(STRUCT_PAGE, byte)}` and `{name_at(ZBUD_PAGE, byte)}`"
 
 
+def fields_at(layout: Layout, byte: int) -> str:
+    """The fields that have a byte, with all of theirs: "`_count` (bytes 28 to 31)"."""
+    return " and ".join(
+        f"`{f.name}` (byte{f' {f.offset}' if f.size == 1 else f's {f.offset} to {f.offset + f.size - 1}'})"
+        for f in layout.covering(byte)
+    )
+
+
 FIELD = Prediction(
     "which-field",
     "03",
@@ -129,13 +153,14 @@ FIELD = Prediction(
         "zbud?"
     ),
     answer=lambda s: names_at(s.byte),
-    why=lambda s: (
-        f"The kernel: {', '.join(map(repr, STRUCT_PAGE.covering(s.byte)))}. "
-        f"zbud: {', '.join(map(repr, ZBUD_PAGE.covering(s.byte)))}."
-    ),
+    why=lambda s: f"The kernel: {fields_at(STRUCT_PAGE, s.byte)}. zbud: {fields_at(ZBUD_PAGE, s.byte)}.",
     wrong=(
-        M("Counting from the first field behind flags", lambda s: names_at(s.byte + 8), "`flags` are bytes 0 to 7."),
-        M("Counting words from 1", lambda s: names_at(s.byte - 8) if s.byte > 15 else None, "Byte 0 is the first."),
+        M("Byte 0 is the first one behind `flags`", lambda s: names_at(s.byte + 8), "`flags` are bytes 0 to 7."),
+        M(
+            "The words are numbered from 1",
+            lambda s: names_at(s.byte - 8) if s.byte > 15 else None,
+            "Byte 0 is the first.",
+        ),
         M(
             "The upper half comes first",
             lambda s: f"`{name_at(STRUCT_PAGE, s.byte ^ 4)}` and `{name_at(ZBUD_PAGE, s.byte)}`",
@@ -256,7 +281,7 @@ HALVES = Prediction(
             "x86_64 is little endian, and `_mapcount` lies at the lower address.",
         ),
         M("Counts have no sign", lambda s: pair(s.link & 0xFFFFFFFF, s.link >> 32), "Both are C ints."),
-        M("The kernel set them before", lambda s: pair(-1, 1), "So it did, and then zbud wrote a pointer there."),
+        M("The kernel set them before", lambda s: pair(-1, 1), "zbud has written a pointer there since."),
         M(
             "_mapcount is one more than what is stored",
             lambda s: pair(halves_of(s.link)[0] + 1, halves_of(s.link)[1]),
@@ -266,7 +291,160 @@ HALVES = Prediction(
     seed=1,
 )
 
-PREDICTIONS = (PAGE_COUNT, FIELD, ANONYMOUS, MAPPING, HALVES)
+# ---------------------------------------------------------------------- the rule of 30 May
+
+LAYOUTS = {  # what the pool is called, to its version and scheme
+    "v12": ("v12", None),
+    "v12, its fields moved off `_mapcount` and `_count`": ("v12", "overlay-clear"),
+    "Linux 3.11, which keeps its data in the pages themselves": ("linux-3.11", None),
+}
+
+
+def some_pages(chance: Random) -> Scene:
+    """A pool under one of three layouts, below or above 2 GiB, with pages that have one tenant and pages with two."""
+    words = chance.choice(list(LAYOUTS))
+    version, scheme = LAYOUTS[words]
+    at = chance.choice((0x1B2C3800, 0x9B2C3800))
+    pool = Timeline(version, 16, scheme=scheme, address=DIRECT_MAP + at).pool
+    for _ in range(9):
+        pool.alloc(chance.randint(5, 56) * CHUNK)
+    return Scene(pool=pool, words=words, pages=[pool.memmap.page(pfn) for pfn in sorted(pool.mine)])
+
+
+def keep_it(s: Any) -> int:
+    return sum(bool(implicit(p)) for p in s.pages)
+
+
+KEEPS = Prediction(
+    "keeps-the-rule",
+    "03",
+    some_pages,
+    ask=lambda s: (
+        f"A pool of {s.words}, with {len(s.pages)} pages. Of how many of them is the rule true: "
+        "`!PageSlab(p) && page_count(p) > 0 && page_mapcount(p) <= 0`?"
+    ),
+    answer=keep_it,
+    why=lambda s: (
+        "`page_count(p) > 0` is false of each: their `_count` is the upper half of a link, and the address of a record "
+        "or of a list's head, cut in the middle, is below 0."
+        if keep_it(s) == 0
+        else "Nothing lies over `_mapcount` and `_count`: they say what the page allocator wrote, -1 and 1."
+    ),
+    wrong=(
+        M(
+            "It was made for zbud's pages, so it is true of them",
+            lambda s: len(s.pages),
+            "It is true of pages in which `_count` and `_mapcount` are counts.",
+        ),
+        M(
+            "A page that looks anonymous breaks it",
+            lambda s: sum(not PageAnon(p) for p in s.pages),
+            "The rule does not ask for `mapping`.",
+        ),
+        M(
+            "A page with room left is not in use",
+            lambda s: sum(all(s.pool.chunks(p.pfn)) for p in s.pages),
+            "Chunks are zbud's affair; the rule asks for two counts of the kernel's.",
+        ),
+        M(
+            "`page_mapcount` alone decides",
+            lambda s: sum(page_mapcount(p) <= 0 for p in s.pages),
+            "`page_count` is asked as well.",
+        ),
+        M(
+            "Only a link to another page spoils the count",
+            lambda s: None if keep_it(s) else sum(p["_count"] == s32(s.pool.address >> 32) for p in s.pages),
+            "0xffff8800, the upper half of a link to the pool, is below 0 as well.",
+        ),
+        M("None of zbud's pages can keep it", lambda s: 0, "They can where zbud writes over neither count."),
+    ),
+    picture=picture,
+    seed=1,
+)
+
+# ---------------------------------------------------------------------- one user, zbud
+
+
+def well_meant(chance: Random) -> Scene:
+    """A pool of full pages; somebody writes a count into one of them, and zbud frees a tenant, there or elsewhere."""
+    pool = Timeline("v12", 8, address=DIRECT_MAP + 0x1B2C3800).pool
+    for _ in range(3):
+        first = chance.randint(9, 31)
+        pool.alloc(first * CHUNK)
+        pool.alloc(chance.randint(33, 64 - first) * CHUNK)
+    written = chance.randrange(3)
+    freed = chance.choice((written, written, (written + 1) % 3))
+    tenant = next(h for h in pool.tenants.values() if (h.pfn, h.slot) == (freed, "FIRST"))
+    link = pool.memmap.load(pool.data.buddy(written) + 8)
+    return Scene(pool=pool, written=written, freed=freed, tenant=tenant, link=link, count=chance.randint(1, 2))
+
+
+def oops_at(address: int) -> str:
+    return f"an oops: nothing is at {address:#018x}"
+
+
+def moves(s: Any) -> str:
+    return f"nothing bad: p{s.freed} moves to `unbuddied[{64 - s.pool.chunks(s.freed)[1]}]`"
+
+
+def what_happens(s: Any) -> str:
+    """Write the count, free the tenant, and see."""
+    words = moves(s)
+    s.pool.memmap.page(s.written)["_count"] = s.count
+    try:
+        s.pool.free(s.tenant)
+    except KernelOops as oops:
+        return oops_at(oops.address)
+    return words
+
+
+ONE_USER = Prediction(
+    "one-user",
+    "03",
+    well_meant,
+    ask=lambda s: (
+        f"A reader expects a count above 0. So somebody writes {s.count} into `_count` of p{s.written}, and "
+        f"then zbud frees FIRST of p{s.freed}. What happens?"
+    ),
+    answer=what_happens,
+    why=lambda s: (
+        f"To free a tenant zbud takes its page off its list, and goes where `buddy.prev` leads. That was "
+        f"{s.link:#x}; with {s.count} for its upper half it is {s.count << 32 | s.link & 0xFFFFFFFF:#018x}."
+        if s.written == s.freed
+        else f"zbud takes p{s.freed} off its list, and goes where that page's two links lead: nobody spoilt those."
+    ),
+    wrong=(
+        M(
+            "`_count` is the kernel's, and zbud does not look at it",
+            moves,
+            "In v12 it is half of a link that zbud follows.",
+        ),
+        M(
+            "The count is all of the link now",
+            lambda s: oops_at(s.count),
+            "It is the upper half; the lower one is as it was.",
+        ),
+        M(
+            "The upper half comes first",
+            lambda s: oops_at(s.link & ~0xFFFFFFFF | s.count),
+            "The lowest byte lies first, so `_count`, at the higher address, is the upper half.",
+        ),
+        M(
+            "Each link of the list is followed",
+            lambda s: oops_at(s.count << 32 | s.link & 0xFFFFFFFF),
+            "To take a page off its list is to follow that page's own two links.",
+        ),
+        M(
+            "A tenant less is a user less",
+            lambda s: f"p{s.freed} goes back to the page allocator",
+            "zbud does not count in `_count`, and the page has another tenant.",
+        ),
+    ),
+    picture=picture,
+    seed=1,
+)
+
+PREDICTIONS = (PAGE_COUNT, FIELD, ANONYMOUS, MAPPING, HALVES, KEEPS, ONE_USER)
 
 # ---------------------------------------------------------------------- exercises
 
@@ -280,10 +458,18 @@ def judge_halves(answer: Any) -> str:
         [(link,) for link in links],
         lambda c: halves_of(c[0]),
         (
-            M("Halves swapped", lambda c: halves_of(c[0])[::-1], "The lower half lies at the lower address."),
-            M("Without a sign", lambda c: (c[0] & 0xFFFFFFFF, c[0] >> 32), "0x80000000 and above are negative."),
             M(
-                "A sign for the upper half only",
+                "The upper half comes first",
+                lambda c: halves_of(c[0])[::-1],
+                "The lower half lies at the lower address.",
+            ),
+            M(
+                "Neither half has a sign",
+                lambda c: (c[0] & 0xFFFFFFFF, c[0] >> 32),
+                "0x80000000 and above are negative.",
+            ),
+            M(
+                "Only the upper half has a sign",
                 lambda c: (c[0] & 0xFFFFFFFF, halves_of(c[0])[1]),
                 "`_mapcount` is signed too; a pool above 2 GiB shows it.",
             ),
@@ -319,13 +505,13 @@ def halves(link):
     return signed(link & 0xFFFFFFFF), signed(link >> 32)
 """,
     (
-        Wrong("def halves(link):\n    return link & 0xFFFFFFFF, link >> 32", "Without a sign"),
+        Wrong("def halves(link):\n    return link & 0xFFFFFFFF, link >> 32", "Neither half has a sign"),
         Wrong(
             "import struct\ndef halves(link):\n    return struct.unpack('<ii', struct.pack('<Q', link))[::-1]",
-            "Halves swapped",
+            "The upper half comes first",
         ),
         Wrong(
-            "def halves(link):\n    return link & 0xFFFFFFFF, (link >> 32) - 2**32", "A sign for the upper half only"
+            "def halves(link):\n    return link & 0xFFFFFFFF, (link >> 32) - 2**32", "Only the upper half has a sign"
         ),
         Wrong("def halves(link):\n    return -1, 1", "(-1, 1)"),
     ),
@@ -346,9 +532,11 @@ def judge_variants(answer: Any) -> str:
         if got != expected:
             because = "Only `first_chunks` lies on the low bits of `mapping`, and `last_chunks` begins at bit 16."
             if expected == KSM and first % 2 == 0:
-                because = "KSM sets both low bits, so its pages are anonymous as well: 3 modulo 4, not 2."
+                because = (
+                    "KSM's mark is bit 1. It sets both low bits, as its pages are anonymous too: 3 modulo 4, not 2."
+                )
             elif by_bits(last) == expected:
-                because = "Looking at the last count. " + because
+                because = "The last count decides. " + because
             raise Refused(f"{got}, for ({first}, {last})", expected, because)
     return "neither, anonymous, and merged by KSM, says the kernel; in truth all three hold two zpages each."
 
@@ -367,21 +555,21 @@ VARIANTS = Exercise(
     "03",
     "adversarial",
     "three full pages, taken for three things",
-    """Choose the chunk counts of three full pages of v12, 64 chunks each, as pairs (first, last): the kernel should
-    take the first page for no anonymous memory, the second for anonymous memory that is not KSM's, the third for a
-    page merged by KSM.""",
+    """Choose the chunk counts of three full pages of v12, as pairs (first, last), each count at least 1, together 64:
+    the kernel should take the first page for no anonymous memory, the second for anonymous memory that is not KSM's,
+    the third for a page merged by KSM.""",
     "pages",
     "pages = [(..., ...), (..., ...), (..., ...)]",
     (
         "Which bits of `mapping` does the kernel look at, and what has zbud written there?",
         "Bit 0 of `first_chunks` says anonymous, bits 0 and 1 together say KSM. `last_chunks` is what is left of 64.",
-        "8 is 0b1000, 9 is 0b1001, 11 is 0b1011.",
+        "20 is 0b10100, 21 is 0b10101, 22 is 0b10110. One of the three faces is still missing: 22 is not odd.",
     ),
     judge_variants,
     "pages = [(8, 56), (9, 55), (11, 53)]",
     (
         Wrong("pages = [(8, 56), (9, 55), (10, 54)]", "3 modulo 4, not 2"),
-        Wrong("pages = [(8, 56), (9, 55), (13, 51)]", "Looking at the last count"),
+        Wrong("pages = [(8, 56), (9, 55), (13, 51)]", "The last count decides"),
         Wrong("pages = [(8, 20), (9, 19), (11, 20)]", "a full page of v12"),
         Wrong("pages = [8, 9, 11]", "three pairs"),
         Wrong("pages = [(9, 55), (9, 55), (11, 53)]", "anonymous, for (9, 55)"),
@@ -403,22 +591,24 @@ def judge_give_back(answer: Any) -> str:
             raise Refused(
                 f"`_count` is {count} when the page is given back, for a page with {first} and {last} chunks",
                 "1, so that dropping the last reference frees it",
-                "Taking `_count` for zbud's to leave as it is. The page allocator drops a reference: what is not 1 "
+                "`_count` may stay as it is. The page allocator drops a reference: what is not 1 "
                 "before is not 0 afterwards, and the page is never free again.",
             )
         fields |= dict.fromkeys(bad)
     if fields:
         because = {
-            "_mapcount": "Forgetting that `_mapcount` lay under the link. It counts from -1.",
-            "mapping": "Testing with an odd count only. The allocator clears `mapping` itself if bit 0 is set, and not "
-            "otherwise.",
+            "_mapcount": "The link lay on `_count` alone. It covered `_mapcount` as well, which counts from -1.",
+            "mapping": "The page allocator clears `mapping`. Only if bit 0 of it is set.",
         }
         raise Refused(
             f"bad page: {', '.join(fields)}",
             "a record that the page allocator accepts",
             because.get(next(iter(fields)), ""),
         )
-    return "four pages, and the page allocator takes each of them back."
+    return (
+        "four pages, and the page allocator takes each of them back. It asks for `_count`, `_mapcount` and `mapping`, "
+        "and for `flags`, which v12 leaves alone. What is in `private` and `index` does not matter to it."
+    )
 
 
 GIVE_BACK = Exercise(
@@ -427,8 +617,8 @@ GIVE_BACK = Exercise(
     "bug hunt",
     "a record on its way out",
     """Before v12 gives a page back, it has to restore what it laid over the record. `restore(p)` gets the record `p`,
-    whose fields are read and written by name. It forgets something. Find out what from the page allocator, and mend
-    it.""",
+    whose fields are numbers (NULL is 0), read and written by name. It forgets something. Change a line and run the
+    cell: the page allocator then gets four pages, and the verdict names the fields that it refuses. Mend it.""",
     "restore",
     """
 def restore(p):
@@ -438,7 +628,7 @@ def restore(p):
 """,
     (
         "What did zbud write over? The table of the two names for each byte says.",
-        "The page allocator wants `_mapcount` -1, `mapping` NULL, and `_count` 0 after its own decrement.",
+        "The page allocator wants `_mapcount` -1, `mapping` NULL, that is 0, and `_count` 0 after its own decrement.",
         "The link `buddy.prev` covers two fields; the chunk counts lie on a third.",
     ),
     judge_give_back,
@@ -451,10 +641,10 @@ def restore(p):
     p["_count"] = 1
 """,
     (
-        Wrong("def restore(p):\n    p['mapping'] = 0\n    p['_count'] = 1", "Forgetting that `_mapcount`"),
-        Wrong("def restore(p):\n    p['_mapcount'] = -1\n    p['_count'] = 1", "Testing with an odd count only"),
-        Wrong("def restore(p):\n    p['_mapcount'] = -1\n    p['mapping'] = 0", "Taking `_count` for zbud's"),
-        Wrong("def restore(p):\n    p['_mapcount'] = p['mapping'] = 0\n    p['_count'] = 1", "It counts from -1"),
+        Wrong("def restore(p):\n    p['mapping'] = 0\n    p['_count'] = 1", "The link lay on `_count` alone"),
+        Wrong("def restore(p):\n    p['_mapcount'] = -1\n    p['_count'] = 1", "The page allocator clears `mapping`"),
+        Wrong("def restore(p):\n    p['_mapcount'] = -1\n    p['mapping'] = 0", "`_count` may stay as it is"),
+        Wrong("def restore(p):\n    p['_mapcount'] = p['mapping'] = 0\n    p['_count'] = 1", "counts from -1"),
     ),
 )
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace as Scene
 from typing import Any
 
 from ..demonstrate.judge import Scene as Machine
-from ..demonstrate.readers import READERS
+from ..demonstrate.readers import READERS, begin
 from ..demonstrate.recogniser import mixed
 from ..dress import dress
 from ..memmap import KernelOops
@@ -34,8 +34,8 @@ def only_page(m: Machine) -> int:
 
 
 def sent(m: Machine, reader: str, pfn: int) -> Visit:
-    """A reader's visit, from beginning to end; what it does stays done."""
-    visit = READERS[reader].visit(m.machine, pfn)
+    """The visit of a reader, by its name in READERS or in PEEKERS, from beginning to end; what it does stays done."""
+    visit = begin(reader, m.machine, pfn)
     for _ in visit:
         pass
     return visit
@@ -109,14 +109,18 @@ POINTER = Prediction(
         }[moved(s) == 0, highest(s) == 0]
     ),
     wrong=(
-        M("A count goes up by 1", lambda s: 1, "It does, but bit 0 of `_count` is bit 32 of the pointer."),
+        M("A count goes up by 1", lambda s: 1, "Bit 0 of `_count` is bit 32 of the pointer."),
         M("A reference is a record", lambda s: 64, "A reference is 1 in `_count`."),
         M("Readers only read", lambda s: 0, "Some take a reference first and ask questions later."),
         M("A reference once taken is kept", lambda s: 1 << 32, "Not every reader takes one, and most drop it again."),
-        M("What is dropped was never taken", lambda s: -(1 << 32), "Only hwpoison-inject claims one that it lacks."),
+        M(
+            "It drops what it has not taken",
+            lambda s: -(1 << 32),
+            "Only hwpoison-inject does: it claims a reference that it lacks.",
+        ),
     ),
     show=in_step,
-    seed=2,
+    seed=3,
 )
 
 # ---------------------------------------------------------------------- what the reader concludes
@@ -179,13 +183,13 @@ CONCLUDES = Prediction(
     ),
     wrong=(
         mistaken_for("kernel", "It knows whose page it is", "It sees the record and nothing else."),
-        mistaken_for("anonymous", "Taken for a user's page"),
-        mistaken_for("free", "Taken for a free page"),
-        mistaken_for("reserved", "Taken for a page that is nobody's business"),
-        mistaken_for("page cache", "Taken for a page of a file"),
-        mistaken_for("mapped file", "Taken for a page that several users share"),
+        mistaken_for("anonymous", "It passes for a user's page"),
+        mistaken_for("free", "It passes for a free page"),
+        mistaken_for("reserved", "It passes for a page that is nobody's business"),
+        mistaken_for("page cache", "It passes for a page of a file"),
+        mistaken_for("mapped file", "It passes for a page that several users share"),
     ),
-    seed=11,
+    seed=9,
 )
 
 # ---------------------------------------------------------------------- which bits kpageflags shows
@@ -237,13 +241,13 @@ BITS = Prediction(
         ),
         M("Every scheme looks like v12", lambda s: kpageflags(s, scheme=V12), "Another scheme lies on other bytes."),
         M(
-            "Owned by zbud means PG_slab",
+            "A page that is owned has PG_slab",
             lambda s: names(1 << KPF["SLAB"]),
-            "Only the proposal of 30 May 2013 sets it, <20130530174344.GA15837@medulla>.",
+            "Only slab sets it, and the proposal of 30 May 2013, <20130530174344.GA15837@medulla>.",
         ),
-        M("Mapped, for it is in use", lambda s: names(1 << KPF["MMAP"]), "MMAP says that page tables lead to it."),
+        M("What is in use is mapped", lambda s: names(1 << KPF["MMAP"]), "MMAP says that page tables lead to it."),
     ),
-    seed=30,
+    seed=15,
 )
 
 # ---------------------------------------------------------------------- and then zbud goes on
@@ -282,7 +286,8 @@ AFTERMATH = Prediction(
     answer=aftermath,
     why=lambda s: (
         "To free the tenant, zbud unlinks the page and gives it back. If a link was counted with, the unlink writes to "
-        "wherever it leads now; if only a count or a flag is off, the page allocator does not take the page. Here: "
+        "wherever it leads now. If only a count or a flag is off, the page is lost, unless zbud restores that field, "
+        "as it does where it has laid data over the record. Here: "
         f"{aftermath(s)}."
     ),
     wrong=(
@@ -294,7 +299,7 @@ AFTERMATH = Prediction(
         M(
             "A damaged count always crashes",
             lambda s: "the kernel crashes in list_del",
-            "Only where the count is part of a pointer. In its own place it is a leak.",
+            "Only where the count is part of a pointer, and stays damaged. In its own place it is a leak.",
         ),
         M(
             "A wrong count is a leak, no more",
@@ -303,7 +308,7 @@ AFTERMATH = Prediction(
         ),
         M("zbud sees that the link is wrong", lambda s: "zbud reports an error", "It follows the link."),
     ),
-    seed=4,
+    seed=1,
 )
 
 PREDICTIONS = (POINTER, CONCLUDES, BITS, AFTERMATH)
@@ -366,12 +371,12 @@ def judge_left_out(answer: Any) -> str:
         lambda c: c[1],
         (
             M(
-                "User data first",
+                "User data comes first",
                 lambda c: 8 if PageAnon(c[0]) else 16 if PageBuddy(c[0]) and not PageSlab(c[0]) else 0,
                 "Free pages are asked about first; a record with both marks is called free.",
             ),
             M(
-                "Not asking whether it is slab's",
+                "-128 is a free block, whoever's page it is",
                 lambda c: 16 if PageBuddy(c[0]) else 8 if PageAnon(c[0]) else 0,
                 "SLUB keeps counters where `_mapcount` is; -128 there means nothing.",
             ),
@@ -381,9 +386,9 @@ def judge_left_out(answer: Any) -> str:
                 "Pages on a per-cpu list and tails have 0 as well; the reader asks for -128.",
             ),
             M(
-                "page_mapcount() instead of _mapcount",
+                "page_mapcount() is what is stored",
                 lambda c: 16 if c[0]["_mapcount"] == -129 else 8 if PageAnon(c[0]) else 0,
-                "`page_mapcount()` is one more than what is stored: -127 for a free block.",
+                "`page_mapcount()` is one more: -127 for a free block.",
             ),
         ),
         arguments=lambda c: (View(c[0]),),
@@ -427,12 +432,12 @@ def left_out(p):
         Wrong(
             "from zbudlab.struct_page import *\ndef left_out(p):\n    if PageAnon(p):\n        return 8\n"
             "    return 16 if PageBuddy(p) and not PageSlab(p) else 0",
-            "User data first",
+            "User data comes first",
         ),
         Wrong(
             "from zbudlab.struct_page import *\ndef left_out(p):\n    if PageBuddy(p):\n        return 16\n"
             "    return 8 if PageAnon(p) else 0",
-            "Not asking whether it is slab's",
+            "-128 is a free block, whoever",
         ),
         Wrong(
             "from zbudlab.struct_page import *\ndef left_out(p):\n    if p['_count'] == 0:\n        return 16\n"
@@ -442,7 +447,7 @@ def left_out(p):
         Wrong(
             "from zbudlab.struct_page import *\ndef left_out(p):\n    if page_mapcount(p) == -128:\n        return 16\n"
             "    return 8 if PageAnon(p) else 0",
-            "page_mapcount() instead of _mapcount",
+            "page_mapcount() is what is stored",
         ),
         Wrong("def left_out(p):\n    return 16 if p['count'] == 0 else 0", "KeyError"),
     ),
@@ -451,17 +456,20 @@ def left_out(p):
 
 def judge_drop(pages: Any) -> str:
     if not isinstance(pages, (list, tuple)) or len(pages) < 3 or not all(map(counts, pages)):
-        wanted = "three or more pairs (first, last), such as `[(20, 30), (20, 31), (20, 32)]`, together at most 64 each"
+        wanted = "three or more pairs (first, last), such as `[(20, 30), (20, 31), (20, 32)]`, "
+        wanted += "each count at least 1, together at most 64"
         raise Refused(f"`{shown(pages)}`", wanted)
     for first, last in pages:
         m = machine(Scene(scheme=V12, first=first, last=last))
         bits = kpf_names(sent(m, "kpageflags", only_page(m)).value)
         words = sent(m, "makedumpfile", only_page(m)).words
         if words == "in the dump":
-            because = "An odd last count does not do it: it begins at bit 16 of `mapping`." if last % 2 else ""
+            because = (
+                "An odd last count does it, too. The last count begins at bit 16 of `mapping`." if last % 2 else ""
+            )
             raise Refused(f"({first}, {last}) is in the dump", "every page left out as user data", because)
         if "KSM" in bits:
-            because = "Any odd count. 3 modulo 4 sets both low bits."
+            because = "Any odd count will do. 3 modulo 4 sets both low bits."
             raise Refused(f"kpageflags shows KSM for ({first}, {last})", "ANON without KSM", because)
     if len({first for first, _ in pages}) < 3:
         raise Refused("fewer than three first counts", "three different ones", "There are many: 1 modulo 4.")
@@ -485,10 +493,11 @@ DROP = Exercise(
     judge_drop,
     "pages = [(9, 19), (13, 20), (21, 30)]",
     (
-        Wrong("pages = [(8, 19), (12, 21), (20, 31)]", "An odd last count does not do it"),
-        Wrong("pages = [(9, 19), (11, 20), (21, 30)]", "Any odd count"),
+        Wrong("pages = [(8, 19), (12, 21), (20, 31)]", "An odd last count does it, too"),
+        Wrong("pages = [(9, 19), (11, 20), (21, 30)]", "Any odd count will do"),
         Wrong("pages = [(9, 19), (9, 20), (9, 30)]", "three different ones"),
         Wrong("pages = [9, 13, 21]", "pairs (first, last)"),
+        Wrong("pages = [(1, 0), (9, 19), (13, 20)]", "each count at least 1"),
     ),
     wants="a list of pairs of chunk counts",
 )
@@ -510,16 +519,18 @@ def judge_careful(answer: Any) -> str:
         if not lru and view.writes:
             left = sum(ways)
             because = (
-                "A reference is kept on the way out. soft_offline_page of Linux 3.10 does that."
+                "Nothing is owed on the way out. A reference is kept there. soft_offline_page of Linux 3.10 does that."
                 if left
-                else "Taking first, asking later. Even what is given back was wrong for a while, and zbud went "
-                "on meanwhile."
+                else "What is given back does no harm. It was wrong for a while, and zbud went on meanwhile: ask "
+                "first, and take later."
             )
             raise Refused(
                 f"a page off the LRU ({owner}) is written to: {view.writes}", "nothing written to it", because
             )
         if lru and ways != [1, -1]:
-            because = "Not holding the page at all. A page that nobody holds can be freed while it is looked at."
+            because = (
+                "To look, one need not hold the page. A page that nobody holds can be freed while it is looked at."
+            )
             raise Refused(
                 f"`_count` changes by {ways or 'nothing'}",
                 "+1, then -1, on a page of the LRU",
@@ -527,8 +538,9 @@ def judge_careful(answer: Any) -> str:
             )
         n += 1
     return (
-        f"{n} pages, and nobody's link has moved. mm/memory-failure.c of Linux 6.1 asks in this order: the "
-        f"kind, then the reference."
+        f"{n} pages, and nobody's link has moved. mm/memory-failure.c of Linux 6.1 asks in this order: the kind, then "
+        "the reference. On a real machine the page may leave the LRU between the two: there one takes the reference "
+        "and asks once more."
     )
 
 
@@ -570,14 +582,15 @@ def movable(p):
         Wrong(
             "from zbudlab.struct_page import PageLRU\ndef movable(p):\n    p['_count'] += 1\n    found = PageLRU(p)\n"
             "    p['_count'] -= 1\n    return found",
-            "Taking first, asking later",
+            "What is given back does no harm",
         ),
         Wrong(
             "from zbudlab.struct_page import PageLRU\ndef movable(p):\n    p['_count'] += 1\n    return PageLRU(p)",
-            "A reference is kept",
+            "a reference is kept",
         ),
         Wrong(
-            "from zbudlab.struct_page import PageLRU\ndef movable(p):\n    return PageLRU(p)", "Not holding the page"
+            "from zbudlab.struct_page import PageLRU\ndef movable(p):\n    return PageLRU(p)",
+            "one need not hold the page",
         ),
         Wrong("def movable(p):\n    return p['_count'] > 0", "The LRU flag is the question"),
     ),

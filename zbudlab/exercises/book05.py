@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from random import Random
 from types import SimpleNamespace as Scene
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..demonstrate.judge import Scene as Machine
 from ..demonstrate.judge import demands
 from ..demonstrate.readers import READERS
 from ..demonstrate.recogniser import implicit
 from ..dress import dress
-from ..schemes import SCHEMES
+from ..peekers import PEEKERS
+from ..schemes import SCHEMES, Scheme
 from ..struct_page import STRUCT_PAGE, PageSlab, flag_names, page_count, page_mapcount
 from .book04 import WHAT, View, machine_of_all, only_page, sent
 from .question import Misconception as M
@@ -180,15 +181,21 @@ def unmet_words(numbers: set[str]) -> str:
     return f"demand{'s' if len(numbers) > 1 else ''} {which}" if numbers else "none of the three"
 
 
+def where_it_stands(scheme: Scheme) -> str:
+    if scheme.home != "record":
+        return "Its data does not lie in struct page."
+    named = "are named in the definition of struct page" if scheme.by_definition else "are laid over it by a cast"
+    return f"Its fields {named}."
+
+
 DEMANDS = Prediction(
     "which-demand",
     "05",
     some_scheme,
     ask=lambda s: (
-        f"The scheme {s.scheme}: {SCHEMES[s.scheme].about}. Of Morton's demands of 29 May, "
-        "<20130529142904.ace2a29b90a9076d0ee251fd@linux-foundation.org>, which does it leave unmet: 1, placed "
-        "by editing "
-        "the definition; 2, a tag decided upon; 4, no further page flag?"
+        f"The scheme {s.scheme}: {SCHEMES[s.scheme].about}. {where_it_stands(SCHEMES[s.scheme])} Of Morton's demands "
+        "of 29 May, <20130529142904.ace2a29b90a9076d0ee251fd@linux-foundation.org>, which does it leave unmet: 1, "
+        "placed by editing the definition; 2, a tag decided upon; 4, no further page flag?"
     ),
     answer=lambda s: unmet_words(unmet(s)),
     why=lambda s: (
@@ -257,12 +264,20 @@ RETURN_CODE = Prediction(
     ),
     wrong=(
         M("-EBUSY means that nothing was done", lambda s: "-EBUSY; it leaves nothing", "The mark was set before."),
-        M("As memory_failure does", lambda s: left_of(s, "memory_failure"), "Each reader has an order of its own."),
-        M("As soft_offline_page does", lambda s: left_of(s, "soft_offline"), "Each reader has an order of its own."),
         M(
-            "As hwpoison-inject does",
+            "It does as memory_failure does",
+            lambda s: left_of(s, "memory_failure"),
+            "Each reader has an order of its own.",
+        ),
+        M(
+            "It does as soft_offline_page does",
+            lambda s: left_of(s, "soft_offline"),
+            "Each reader has an order of its own.",
+        ),
+        M(
+            "It does as hwpoison-inject does",
             lambda s: left_of(s, "hwpoison-inject"),
-            "It drops a reference that it never took.",
+            "That one drops a reference which it never took.",
         ),
         M("It succeeds", lambda s: "0; it leaves nothing", "A page off the LRU cannot be dealt with."),
     ),
@@ -289,9 +304,9 @@ def judge_translation(answer: Any) -> str:
         lambda c: bool(implicit(c[0])),
         (
             M(
-                "Forgetting the tails of compound pages",
+                "Each page has a count of its own",
                 lambda c: not PageSlab(c[0]) and c[0]["_count"] > 0 and page_mapcount(c[0]) <= 0,
-                "`page_count(p)` reads the count of the head.",
+                "`page_count(p)` of a tail reads the count of its head.",
             ),
             M(
                 "Allocated means not 0",
@@ -304,9 +319,9 @@ def judge_translation(answer: Any) -> str:
                 "`_mapcount` counts from -1; 0 is mapped once.",
             ),
             M(
-                "Leaving out slab",
+                "Slab's pages are in the class, too",
                 lambda c: page_count(c[0]) > 0 and page_mapcount(c[0]) <= 0,
-                "Slab pages are excepted.",
+                "The mail excepts them.",
             ),
         ),
         arguments=lambda c: (View(c[0]),),
@@ -358,12 +373,12 @@ def unmapped_kernel(p):
         Wrong(
             "from zbudlab.struct_page import *\ndef unmapped_kernel(p):\n    return page_count(p) > 0 and "
             "page_mapcount(p) <= 0",
-            "Leaving out slab",
+            "Slab's pages are in the class",
         ),
         Wrong(
             "from zbudlab.struct_page import *\ndef unmapped_kernel(p):\n"
             "    return not PageSlab(p) and p['_count'] > 0 and page_mapcount(p) <= 0",
-            "Forgetting the tails",
+            "a count of its own",
         ),
     ),
 )
@@ -392,11 +407,11 @@ def judge_recogniser(answer: Any) -> str:
     because = ""
     if tally.others:
         mistaken = ", ".join(f"{n} {owner}" for owner, n in sorted(tally.others.items()))
-        because = f"A sign of something else. Also taken for zbud's: {mistaken}."
+        because = f"Nobody else has that sign. Others have it as well: {mistaken}."
     elif tally.right == 0:
-        because = "The predicate of 30 May, or one like it. On v12's bytes `page_count` is never above 0."
+        because = "The predicate of 30 May tells zbud's pages. On v12's bytes `page_count` is never above 0."
     else:
-        because = "A sign that only some of them have, such as an odd first count."
+        because = "All of zbud's pages have that sign. Only some have, as with an odd first count."
     raise Refused(seen, "recall 100%, precision 100%", because)
 
 
@@ -426,14 +441,14 @@ def is_zbud(p):
         Wrong(
             "from zbudlab.struct_page import *\ndef is_zbud(p):\n"
             "    return not PageSlab(p) and page_count(p) > 0 and page_mapcount(p) <= 0",
-            "A sign of something else",
+            "others have it as well",
         ),
         Wrong(
             "from zbudlab.struct_page import *\ndef is_zbud(p):\n    return PageAnon(p) and p['_count'] < 0",
-            "only some of them",
+            "only some have",
         ),
-        Wrong("def is_zbud(p):\n    return p['_count'] != 1", "A sign of something else"),
-        Wrong("def is_zbud(p):\n    return False", "The predicate of 30 May"),
+        Wrong("def is_zbud(p):\n    return p['_count'] != 1", "others have it as well"),
+        Wrong("def is_zbud(p):\n    return False", "The predicate of 30 May tells"),
         Wrong("def is_zbud(p):\n    return p.memmap.owner", "AttributeError"),
     ),
 )
@@ -445,39 +460,51 @@ def judge_counterexample(answer: Any) -> str:
     if not isinstance(answer, (list, tuple)) or len(answer) != 2 or not isinstance(answer[1], dict):
         raise Refused(f"`{shown(answer)}`", 'a reader and a dict of fields, such as `("show_mem", {"index": 7})`')
     reader, fields = answer
-    if reader not in READERS:
+    if not isinstance(reader, str) or reader not in {**READERS, **PEEKERS}:
         raise Refused(f"the reader `{shown(reader)}`", f"one of {', '.join(READERS)}")
     meddled = [name for name in fields if name not in OTHERS]
     if meddled or not fields:
         raise Refused(
             f"the fields {', '.join(map(str, meddled)) or 'of an empty dict'}",
             f"some of {', '.join(OTHERS)}",
-            "Changing what was to stay intact. The claim is about all fields but `flags` and `_count`.",
+            "Any field may be changed. The claim is about all but `flags` and `_count`.",
         )
-    plain, changed = read_plain(reader, {}), read_plain(reader, fields)
-    if plain == changed:
-        because = "A field that this reader never looks at, or a value that it takes for the same."
-        raise Refused(f"{reader} says {plain[1]} either way", "another answer than for a plain kernel page", because)
+    plain, yours = at_a_plain_page(reader, {}), at_a_plain_page(reader, fields)
+    wanted = "a reader that writes what it would not write to a plain kernel page, or crashes"
+    if plain == yours:
+        because = "Whatever stands there is looked at. This reader never asks for it, or takes the value for the same."
+        raise Refused(f"{reader} says {plain.said} either way", wanted, because)
+    if not yours.lost and plain.wrote == yours.wrote:
+        because = (
+            "Another answer is harm enough. It settles the claim. Nothing is damaged yet: take one that acts on it."
+        )
+        raise Refused(f"{reader} says {plain.said} of a plain kernel page, {yours.said} of yours", wanted, because)
+    deed = "does not survive yours" if yours.lost else "writes something else to yours"
     return (
-        f"{reader} says {plain[1]} of a plain kernel page, and {changed[1]} of yours, and `flags` and `_count` "
-        f"are intact. "
-        "So these two are not all that has to be left alone."
+        f"{reader} says {plain.said} of a plain kernel page, and {deed}: {yours.said}. `flags` and `_count` were "
+        "intact. So these two are not all that has to be left alone."
     )
 
 
-def read_plain(reader: str, fields: dict[str, int]) -> tuple[Any, str]:
-    """What a reader makes of a kernel page in use with some fields changed: a value to compare, and words."""
+class Came(NamedTuple):
+    """What came of a reader's visit: its words, whether it was the kernel's end, and where it wrote what difference."""
+
+    said: str
+    lost: bool
+    wrote: tuple[tuple[int, int, int], ...]
+
+
+def at_a_plain_page(reader: str, fields: dict[str, int]) -> Came:
+    """A reader sent to a kernel page in use with some fields changed."""
     m = Machine("inline-header", tenants=(), pages=16)
     p = m.pool.memmap.page(m.plain)
     for name, value in fields.items():
         p[name] = value
     visit = sent(m, reader, m.plain)
-    if not visit.returned:
-        return (
-            "lost",
-            str(visit.oops or visit.stuck or visit.beyond),
-        ), f"nothing, for it ends in: {visit.oops or visit.stuck}"
-    return ("value", visit.value), f"{visit.value} ({visit.words or 'that is all'})"
+    wrote = tuple((address, size, after - before) for address, size, before, after in visit.writes)
+    if visit.returned:
+        return Came(f"{visit.value} ({visit.words or 'that is all'})", False, wrote)
+    return Came(str(visit.oops or visit.stuck or visit.beyond), not visit.beyond, wrote)
 
 
 COUNTEREXAMPLE = Exercise(
@@ -486,21 +513,23 @@ COUNTEREXAMPLE = Exercise(
     "adversarial",
     "two fields are not enough",
     f"""Jennings asks, {SEED_MAIL}, whether `flags` and `_count` are all that has to stay intact for the readers. Find a
-    reader, and values of other fields, with which it says something else of a kernel page in use than it would
-    otherwise. Give a pair: the reader's name in READERS, and a dict of fields.""",
+    reader, and values of other fields, with which it does harm: it crashes at a kernel page in use, or writes there
+    what it would not write otherwise. Give a pair: the reader's name (in READERS or PEEKERS), and a dict of fields.""",
     "found",
     "found = (..., {...: ...})",
     (
-        "Which fields do the readers ask for? `READERS` and their stories name them.",
-        "`_mapcount` and `mapping` are read by several; `kpagecount`, `kpageflags`, `makedumpfile` are not choosy.",
-        'A value of `_mapcount` that means "free block" is -128.',
+        "Which fields do the readers ask for? `READERS` and their stories name them. Those that report do not write.",
+        "`migrate_scanner` follows `mapping` as a pointer. `memory_failure` looks for a free block by `_mapcount`.",
+        'A value of `_mapcount` that means "free block" is -128. A `mapping` that leads nowhere is 9.',
     ),
     judge_counterexample,
-    'found = ("makedumpfile", {"_mapcount": -128})',
+    'found = ("migrate_scanner", {"mapping": 9})',
     (
-        Wrong('found = ("show_mem", {"_mapcount": -128})', "never looks at"),
-        Wrong('found = ("kpagecount", {"_count": 5})', "Changing what was to stay intact"),
-        Wrong('found = ("kpageflags", {"mapping": 8})', "never looks at"),
+        Wrong('found = ("show_mem", {"_mapcount": -128})', "never asks for it"),
+        Wrong('found = ("makedumpfile", {"_mapcount": -128})', "Another answer is harm"),
+        Wrong('found = ("dump31", {"mapping": 9})', "Nothing is damaged yet"),
+        Wrong('found = ("kpagecount", {"_count": 5})', "Any field may be changed"),
+        Wrong('found = ("kpageflags", {"mapping": 8})', "never asks for it"),
         Wrong('found = ("page-types", {"mapping": 9})', "the reader"),
         Wrong('found = "kpageflags"', "a reader and a dict"),
         Wrong('found = ("kpageflags", {"mapping": "odd"})', "TypeError"),

@@ -404,13 +404,13 @@ def judge_tag_value(answer: Any) -> str:
         worst = max(bad, key=lambda reader: bad[reader].rank)
         because = ""
         if scheme.mapcount == -128:
-            because = "The value is taken: -128 is what a free block has in Linux 3.10."
+            because = "A free value is a value for me. The value is taken: -128 is what a free block has in Linux 3.10."
         raise Refused(f"{worst}: {bad[worst]}", "no reader that goes wrong", because)
     if scheme.mapcount >= -1:
         raise Refused(
             f"`_mapcount` {scheme.mapcount}",
             "a value that no page has otherwise",
-            "-1 is any page that is not mapped, 0 and above are pages that are.",
+            "Every number is a tag. -1 is any page that is not mapped, 0 and above are pages that are.",
         )
     told = ", ".join(f"{reader} {found.word}" for reader, found in row.items()) or "nothing"
     return f"`_mapcount` {scheme.mapcount} is nobody else's. What is left: {told}."
@@ -445,7 +445,7 @@ mine = variant(INLINE_HEADER, "mine", about, mapcount=-127)
         Wrong(
             "from zbudlab.schemes import *\nfrom zbudlab.schemes import variant\nmine = variant(INLINE_HEADER, "
             "'m', '', mapcount=-128)",
-            "The value is taken",
+            "value is taken",
         ),
         Wrong("from zbudlab.schemes import *\nmine = INLINE_HEADER", "Taking the tag away"),
         Wrong(

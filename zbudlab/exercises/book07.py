@@ -376,7 +376,7 @@ def judge_suspects(answer: Any) -> str:
         because = "A sign that zbud's pages do not have. Print a few of their records: there is nothing on them."
         raise Refused(seen, "recall 100%", because if not right else "A sign that only some of them have.")
     if precision < LEAST_PRECISION:
-        because = "Too wide: page tables, reserved and slab pages, or free ones, are in it as well."
+        because = "Nothing else looks like that. Too wide: page tables, reserved and slab pages or free ones are in it."
         raise Refused(seen, f"precision of {LEAST_PRECISION:.0%} or more", because)
     return (
         f"{seen}. By the record alone it cannot be 100%: {len(twins())} of these pages are not zbud's, and have a "
@@ -423,13 +423,13 @@ def suspect(p):
     return in_use and p["flags"] & 0xFFFFFF == 0 and p["mapping"] == 0 and p["private"] == 0
 """,
     (
-        Wrong("def suspect(p):\n    return p['_refcount'] == 1 and p['_mapcount'] == -1", "Too wide"),
+        Wrong("def suspect(p):\n    return p['_refcount'] == 1 and p['_mapcount'] == -1", "too wide"),
         Wrong("def suspect(p):\n    return p['_mapcount'] == -127", "nothing on them"),
         Wrong(
             "def suspect(p):\n    return p['_refcount'] == 1 and p['_mapcount'] == -1 and p['lru.next'] == 0",
             "only some of them",
         ),
-        Wrong("def suspect(p):\n    return True", "Too wide"),
+        Wrong("def suspect(p):\n    return True", "too wide"),
         Wrong("def suspect(p):\n    return p['count'] == 1", "KeyError"),
     ),
 )

@@ -7,6 +7,7 @@ import re
 import textwrap
 
 WIDTH = 100
+PROPER = {"Gorman", "Jennings", "Kozlowski", "Linux", "Magenheimer", "Morton", "Wilk"}  # keep their capital
 
 
 def paragraphs(text: str) -> list[str]:
@@ -26,6 +27,20 @@ def inline(text: str) -> str:
 def plain(text: str) -> str:
     """The same where nothing can be set in another typeface."""
     return text.replace("`", "")
+
+
+def marked(thought: str, but: str) -> str:
+    """What somebody may have thought, marked as that, and what is the case: no reader takes the one for the other.
+
+    `but` begins with a capital, as a sentence of its own; an ordinary word loses it here.
+
+    >>> marked("Readers only read", "Some take a reference first.")
+    'You may have thought: "Readers only read." But some take a reference first.'
+    """
+    first = but.split(" ", 1)[0].rstrip(",.:;")
+    if re.fullmatch(r"[A-Z][a-z']*", first) and first not in PROPER:
+        but = but[0].lower() + but[1:]
+    return f'You may have thought: "{thought}."' + (f" But {but}" if but else "")
 
 
 def as_html(text: str) -> str:

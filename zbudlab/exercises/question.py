@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from .marks import as_html, as_text, inline, plain
+from .marks import as_html, as_text, inline, marked, plain
 
 if TYPE_CHECKING:
     from ..draw import Picture
@@ -30,7 +30,7 @@ class Misconception:
     but: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}. {self.but}" if self.but else f"{self.name}."
+        return marked(self.name, self.but)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Question:
         return self.kind.question(self.seed + 1)
 
     def reveal(self, n: int) -> list[str]:
-        """Paragraphs: option `n` beside the model's answer, the reason, and what would explain another answer.
+        """Paragraphs: option `n` beside the model's answer, the reason, and the thought that leads to another answer.
 
         Raises ValueError if there is no such option.
         """
@@ -123,7 +123,7 @@ class Question:
         if chosen.behind is None:
             return [f"You say: {chosen.text}. So does the model.", self.kind.why(self._scene())]
         said = f"You say: {chosen.text}. The model says: {right.text}."
-        return [said, self.kind.why(self._scene()), f"What would explain your answer: {chosen.behind}"]
+        return [said, self.kind.why(self._scene()), str(chosen.behind)]
 
     def choose(self, n: int) -> Said:
         """The same, to be printed."""
@@ -141,12 +141,14 @@ class Question:
         options = "".join(f"<li>{inline(option.text)}</li>" for option in self.options)
         right = self.options[self.right - 1]
         others = "".join(
-            f"<li>{inline(option.text)}: {inline(str(option.behind))}</li>" for option in self.options if option.behind
+            f"<li>{inline(option.text)}<br>{inline(str(option.behind))}</li>"
+            for option in self.options
+            if option.behind
         )
         return (
             f"<div>{self.head_html()}<ol>{options}</ol><details><summary>what the model says</summary>"
             f"<p><strong>{inline(right.text)}</strong></p>{as_html(self.kind.why(self._scene()))}"
-            f"<p>What would explain the other answers:</p><ul>{others}</ul></details></div>"
+            f"<p>The other answers:</p><ul>{others}</ul></details></div>"
         )
 
     def __str__(self) -> str:

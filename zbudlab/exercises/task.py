@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from .marks import as_html, as_text, inline, plain
+from .marks import as_html, as_text, inline, marked, plain
 from .question import Misconception, Said, live
 
 SECONDS = 2.0  # that an answer may run
@@ -22,12 +22,15 @@ KINDS = ("fill in", "bug hunt", "adversarial")
 
 
 class Refused(Exception):
-    """What was `seen`, what was `expected`, and `because` of which misconception, if one would explain it."""
+    """What was `seen`, what was `expected`, and what would explain it, if anything does.
+
+    `because` is a misconception in one sentence and what is the case in the rest; or a single sentence that is true.
+    """
 
     def __init__(self, seen: str, expected: str, because: str = "") -> None:
         super().__init__(seen, expected, because)
-        explained = f" What would explain it: {because}" if because else ""
-        self.text = f"Seen: {seen}. Expected: {expected}.{explained}"
+        thought, _, but = because.partition(". ")
+        self.text = f"Seen: {seen}. Expected: {expected}. {marked(thought, but) if but else because}".rstrip()
 
 
 class Untouched(Exception):
@@ -274,11 +277,11 @@ def hold(
 def explanation(answers: Sequence[tuple[Any, Any, bool]], misconceptions: Sequence[Misconception]) -> str:
     """The misconception that leads to what was seen: in all cases, or in all that are wrong, or at least in the first.
 
-    `answers` are the cases with what was seen in each, and whether that is right.
+    `answers` are the cases with what was seen in each, and whether that is right.  Returned as Refused takes it.
     """
     wrong = [answer for answer in answers if not answer[2]]
     for some in (answers, wrong, wrong[:1]):
         for misconception in misconceptions:
             if all(misconception.answer(case) == got for case, got, _ in some):
-                return str(misconception)
+                return f"{misconception.name}. {misconception.but}"
     return ""

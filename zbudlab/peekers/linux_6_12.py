@@ -135,7 +135,7 @@ KPAGEFLAGS = (
         no=Ask("PG_hwpoison?", has("hwpoison", PG_6_12), yes=kpf("HWPOISON")),
     ),
     *[Ask(f"PG_{name} of the head?", of_head(name), yes=kpf(bit)) for name, bit in COPIED.items()],
-    Conclude(lambda p: p.gathered, "the bits taken down"),
+    Conclude(lambda p: p.gathered, "the bits noted"),
 )
 
 

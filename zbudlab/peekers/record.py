@@ -30,7 +30,7 @@ class Record:
         self.machine, self.address = machine, address & M64
         self._row = machine.row(self.address)  # in the memmap, or -1 for a record that lies elsewhere
         self._head: Record | None = None
-        self.gathered = 0  # what an accumulating reader has taken down so far
+        self.gathered = 0  # what an accumulating reader has noted so far
 
     def __getitem__(self, name: str) -> int:
         if self._row >= 0:

@@ -81,7 +81,7 @@ KPAGEFLAGS = Peeker(
         ),
         Ask("the first page of a free block: is _mapcount -128?", PageBuddy, yes=kpf("BUDDY")),
         *[Ask(f"PG_{flag}?", has(flag), yes=kpf(name)) for flag, name in COPIED.items()],
-        Conclude(lambda p: p.gathered, "the bits taken down"),
+        Conclude(lambda p: p.gathered, "the bits noted"),
     ],
     scans="uint64",
 )

@@ -3,7 +3,7 @@
     Ask(words, test)     a question; `test` is an expression over the record's fields
     Do(words, act)       a deed; where `yes` or `no` follows, what the act returns is the answer
     Says(line)           a line in the kernel's log
-    Adds(value)          an accumulating reader takes something down, and goes on
+    Adds(value)          an accumulating reader notes something, and goes on
     Conclude(value)      the end: what the function returns, and what that means
 
 `Ask` and `Do` name what follows a `yes` and what follows a `no`: one item, several, or nothing.  The first conclusion
@@ -49,7 +49,7 @@ class Conclude(Item):
 
 @dataclass(frozen=True)
 class Adds(Item):
-    """Something taken down: `value` is or-ed to what has been gathered."""
+    """Something noted: `value` is or-ed to what has been gathered."""
 
     value: int
     words: str = ""

@@ -83,7 +83,7 @@ class Block:
         self.deaths: dict[int, KernelOops] = {}  # by position in the block
         self.partial = 0  # how often something was looked up that is good for undecided pages only
         self._gathered = np.zeros(size if whole.gathers else 0, whole.peeker.scans)
-        self._lately: list[int] = []  # what was taken down lately, of the pages that have that bit in _bits
+        self._lately: list[int] = []  # what was noted lately, of the pages that have that bit in _bits
         self._bits = np.zeros(len(self._gathered), np.uint8)
 
     def judge(self, values: Column) -> dict[int, KernelOops]:
@@ -192,7 +192,7 @@ class Block:
 
     @property
     def gathered(self) -> Column:
-        """All that was taken down of each page."""
+        """All that was noted of each page."""
         self._add_up()
         return self._gathered
 
@@ -389,7 +389,7 @@ class Heads(Records):
 
 
 class Lookup:
-    """Questions about single flags, each of which takes something down: tables, computed from those steps.
+    """Questions about single flags, each of which notes something: tables, computed from those steps.
 
     A table answers for 13 flags side by side: `tables` has it with the number of the first.
     """

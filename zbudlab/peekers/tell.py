@@ -231,7 +231,7 @@ def _in_words(peeker: Peeker, item: Item) -> str:
     if isinstance(item, Says):
         return f'log "{item.line}"'
     if isinstance(item, Adds):
-        return f"take down {item.words or hex(item.value)}"
+        return f"note {item.words or hex(item.value)}"
     if isinstance(item, Conclude):
         value = "what it is" if callable(item.value) else shown(peeker, item.value)
         return f"conclude {value}" + (f": {item.words}" if item.words else "")

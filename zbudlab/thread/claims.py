@@ -111,7 +111,7 @@ class Claim:
 
 
 class Claims(list[Claim]):
-    """Claims that show themselves: text in a terminal, a table in a notebook."""
+    """Claims that show themselves: text in a terminal; in a notebook a table, with the evidence folded away."""
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self))
@@ -120,12 +120,17 @@ class Claims(list[Claim]):
 
     def _repr_markdown_(self) -> str:
         rows = [
-            f"| {c.number} | {c.speaker} | {_cell(c.says)} | **{c.verdict}** | {_cell(c.evidence)} | "
-            f"{_cell(str(c.real or ''))} | {', '.join(f'`{m.message_id}`' for m in c.messages)} |"
+            f"| {c.number} | {c.speaker} | {_cell(c.says)} | **{c.verdict}** <details><summary>evidence</summary>"
+            f"{'<br>'.join(map(_cell, _behind(c)))}</details> |"
             for c in self
         ]
-        head = "| | who | claim | verdict | evidence | a running kernel | message |"
-        return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
+        return "\n".join(["| | who | claim | verdict |", "|---|---|---|---|", *rows])
+
+
+def _behind(claim: Claim) -> list[str]:
+    """What stands behind a verdict: the run, a running kernel if one was seen, and the messages by their keys."""
+    said = f"Said in {listed(claim.said_in)}."
+    return [claim.evidence, *([str(claim.real)] if claim.real else []), said]
 
 
 def _cell(text: str) -> str:

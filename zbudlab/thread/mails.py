@@ -28,7 +28,7 @@ PATCH: list[dict[str, Any]] = [
         source="v12",
         in_reply_to="jennings-v12-cover",
         known="quoted",
-        names=("zbud", "struct page"),
+        names=("zbud", "zcache", "struct page"),
         paraphrase="zbud keeps at most two compressed pages in a page frame, one against each wall, so that the rest "
         "is one hole, whichever goes first. It is the allocator out of zcache, made general; zswap is its user. It "
         "never holds fewer zpages than it takes pages. Its notes lie over the page's own descriptor, where PG_reclaim "
@@ -41,7 +41,7 @@ PATCH: list[dict[str, Any]] = [
         subject=RE,
         source="review",
         in_reply_to="jennings-v12",
-        names=("struct page", "memory_failure"),
+        names=("struct page", "memory_failure", "E2BIG"),
         paraphrase="zbud writes over page descriptors that exist already: he asks in detail how and why, and why not "
         "by named members of a union in struct page. A descriptor must then be put back before the page is freed, so "
         "zbud has to follow every change of the core. What of code that goes through all descriptors on its own, "
@@ -54,7 +54,7 @@ PATCH: list[dict[str, Any]] = [
         subject=RE,
         message_id="<20130529154500.GB428@cerebellum>",
         in_reply_to="morton-overlay",
-        names=("struct page", "slab"),
+        names=("struct page", "slab", "zsmalloc"),
         paraphrase="It is an overlay, and free_zbud_page() restores what lay beneath. A larger struct page would have "
         "met resistance, he thought, and zsmalloc does the same; members of a union are fine with him, though the "
         "reset stays: even slub and slob do one. The flag is needed because zswap may free a zpage while its page is "

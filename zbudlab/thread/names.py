@@ -1,4 +1,4 @@
-"""Who is who in the mail: what the mail of 30 May 2013 names, where the kit has it, and where the thread has it."""
+"""Who is who in the mail: what the mail of 30 May 2013 and those before it name, and where the kit has it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ class Table(list[Who]):
 
     def _repr_markdown_(self) -> str:
         rows = [
-            f"| {w.term.replace('_', chr(92) + '_')} | {w.sentence.replace('_', chr(92) + '_')} | `{w.kit}` | "
-            f"{w.notebook} | {message(w.message).author}, {message(w.message).day}: `{w.message}` |"
+            f"| {w.term.replace('_', chr(92) + '_')} | {w.sentence.replace('_', chr(92) + '_')}<br>`{w.kit}` | "
+            f"{w.notebook} | {message(w.message).author}, {message(w.message).day}:<br>`{w.message}` |"
             for w in self
         ]
-        return "\n".join(["| who | what | in the kit | notebook | in the thread |", "|---|---|---|---|---|", *rows])
+        head = "| who | what, and where the kit has it | notebook | in the thread |"
+        return "\n".join([head, "|---|---|---|---|", *rows])
 
 
 WHO = Table(
@@ -75,6 +76,30 @@ WHO = Table(
             "zbudlab.struct_page.Layout",
             "03",
             "morton-variant",
+        ),
+        Who(
+            "E2BIG",
+            "An error number: the list of arguments is too long. zbud v12 answers it to a zpage that is too large for "
+            "a page; v13 answers ENOSPC.",
+            "zbudlab.versions.ERRNO",
+            "01",
+            "morton-overlay",
+        ),
+        Who(
+            "zcache",
+            "An older compressed cache, in drivers/staging. Its allocator was Magenheimer's zbud, of which this one "
+            "was made.",
+            "zbudlab.zbud.ZbudPool",
+            "02",
+            "jennings-v12",
+        ),
+        Who(
+            "zsmalloc",
+            "Another allocator of compressed pages, in drivers/staging then, and no part of the kit. It lays data "
+            "over struct page, too, but leaves _count alone.",
+            "zbudlab.struct_page.STRUCT_PAGE",
+            "05",
+            "jennings-why",
         ),
         Who(
             "PageReserved",

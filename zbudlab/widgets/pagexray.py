@@ -55,7 +55,7 @@ class PageXray(Instrument):
         yield [self.page, self.value, self.slab]
         yield [
             button("Undo", "one event back", self.stage.undo),
-            button("Back to the book", "as it was at the beginning", self.stage.reset),
+            button("Back to the book", "the record as the cell made it", self.stage.reset),
         ]
 
     @property

@@ -117,7 +117,7 @@ KPAGEFLAGS = (
     Ask("a tail, and PG_slab of the head?", lambda p: PageTail(p) & PageSlab(p), yes=kpf("SLAB")),
     Ask("PG_swapbacked and PG_owner_priv_1, of the head?", PageSwapCache, yes=kpf("SWAPCACHE")),
     *[Ask(f"PG_{name}?", flag(name), yes=kpf(bit)) for name, bit in COPIED.items()],
-    Conclude(lambda p: p.gathered, "the bits taken down"),
+    Conclude(lambda p: p.gathered, "the bits noted"),
 )
 
 
