@@ -425,6 +425,7 @@ def test_what_was_found_is_saved(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert capsys.readouterr().err == "zbudlab: --meanwhile 0 is no race; the least is 1\n"
 
 
+@pytest.mark.slow
 def test_price_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["price"]) == 0
     assert capsys.readouterr().out == f"{price()}\n"

@@ -134,6 +134,7 @@ def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path, monkeypatch: 
 # Boots
 
 
+@pytest.mark.slow
 def test_a_command_that_hangs_is_ended_by_the_watchdog(tmp_path: Path) -> None:
     start = time.monotonic()
     with (tmp_path / "log").open("wb") as log:

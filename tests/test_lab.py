@@ -476,6 +476,7 @@ def test_on_windows_a_lock_that_nobody_has_open_is_removed(
     assert there.exists() == open_
 
 
+@pytest.mark.slow
 @POSIX_ONLY
 def test_two_real_calls_at_once(folder: Path) -> None:
     """Each would make the environment; one does, and the other finds it made."""
@@ -676,6 +677,7 @@ def started(folder: Path) -> Iterator[Any]:
         process.communicate()
 
 
+@pytest.mark.slow
 @POSIX_ONLY
 @pytest.mark.parametrize(
     ("send", "last_words"), [(os.killpg, "bye\n"), (os.kill, "")], ids=["to all, as a terminal does", "to lab.py alone"]

@@ -50,6 +50,7 @@ def test_the_course_begins() -> None:
     assert len(BOOKS) >= 2
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_the_code_draws() -> None:
     readme = (notebooks.ROOT / "README.md").read_text(encoding="utf-8")
     pictures = notebooks.readme_pictures()

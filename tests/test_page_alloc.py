@@ -643,5 +643,5 @@ class KernelPagesMachine(RuleBasedStateMachine):
             assert (p["index"], p["_mapcount"], p["_count"]) == (self.kernel.migratetype, -1, 0)
 
 
-TestKernelPages = KernelPagesMachine.TestCase
+TestKernelPages = pytest.mark.slow(KernelPagesMachine.TestCase)
 TestKernelPages.settings = settings(max_examples=100, stateful_step_count=50)

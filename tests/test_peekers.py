@@ -976,6 +976,7 @@ def random_memmap(draw: Any, pages: int) -> Memmap:
     return m
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(draw=st.randoms(use_true_random=False), block=st.sampled_from([7, 64, 1 << 14]))
 def test_a_scan_says_of_every_page_what_its_story_says(draw: Any, block: int) -> None:

@@ -245,6 +245,7 @@ def test_free_of_the_dead_differs(tmp_path: Path) -> None:
     assert len(said.text.splitlines()) == 3
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.data())
 def test_any_other_result_differs(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
@@ -281,6 +282,7 @@ def answer(path: Path) -> str:
         return f"error: {error}"
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.data())
 def test_any_json_is_answered(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

@@ -67,6 +67,7 @@ def test_it_starts_from_the_proposal(builder: SchemeBuilder) -> None:
     in_step(builder)
 
 
+@pytest.mark.slow
 def test_each_control_is_a_choice(builder: SchemeBuilder) -> None:
     for change, field, value in (
         ("home", "home", "frame"),

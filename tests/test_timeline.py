@@ -238,6 +238,7 @@ def test_state_is_a_function_of_the_events_even_when_they_do_damage(
 rooms = st.sampled_from([None, *SCHEMES, variant(OVERLAY_CLEAR, "mine", "a learner's own", mapcount=-200)])
 
 
+@pytest.mark.slow
 @given(
     versions, options, rooms, moody, st.lists(steps | visitors, min_size=10, max_size=30), st.lists(number, max_size=8)
 )
@@ -1006,6 +1007,7 @@ def test_what_changed_has_names() -> None:
             t.changes(i)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(versions, options, rooms, st.lists(steps | visitors, min_size=5, max_size=15))
 def test_changes_are_all_that_changed(
