@@ -62,15 +62,17 @@ def draw_pool(fig: Fig, pool: ZbudPool, ghost: Ghost | None = None, *, parts: bo
     lru, torn = followed(pool, pool.lru)
     for name, pages, damage in chains(pool):
         y += 6 if name == "buddied" else 0
-        fig.rect(0.5, y + 2.5, 92, 19, "panel", "dim", 1, 3)
-        fig.small(46, y + 16, name, mono=True, at="middle")
-        fig.path(f"M93 {y + 12}H{left - 38}")
+        with fig.at(y):
+            fig.rect(0.5, 2.5, 92, 19, "panel", "dim", 1, 3)
+            fig.small(46, 16, name, mono=True, at="middle")
+            fig.path(f"M93 12H{left - 38}")
         for k, pfn in enumerate(pages):
             age = f"{lru.index(pfn) + 1}" if pfn in lru else "?"
             fig.say(f"  {name if k == 0 else '':14} {f'p{pfn}':>5} {_row_text(pool, pfn)}  lru {age}")
             with fig.at(y):
                 _row(fig, pool, pfn, left, chunk, ghost, first_in_list=k == 0, parts=parts)
-            fig.small(fig.width, y + 16, f"LRU {age}", fill="dim", at="end")
+            with fig.at(y):
+                fig.small(fig.width, 16, f"LRU {age}", fill="dim", at="end")
             y += ROW
         if damage:
             fig.small(left - 38, y + 13, f"\u00d7 {damage}", bold=True)
@@ -146,10 +148,11 @@ def _lru(fig: Fig, lru: list[int], left: float, y: float) -> float:
     step = 46 if fig.wide else 38
     a_row = int((fig.width - left - 90) // step)
     for k, pfn in enumerate(lru):
-        x, yk = left + k % a_row * step, y + k // a_row * 24
-        fig.box(x, yk, 26, f"p{pfn}")
-        if k < len(lru) - 1:
-            fig.path(f"M{x + 28} {yk + 9}h{step - 31}m-4 -3l4 3 -4 3", "dim")
+        x = left + k % a_row * step
+        with fig.at(y + k // a_row * 24):
+            fig.box(x, 0, 26, f"p{pfn}")
+            if k < len(lru) - 1:
+                fig.path(f"M{x + 28} 9h{step - 31}m-4 -3l4 3 -4 3", "dim")
     last = (len(lru) - 1) % a_row
     fig.small(left + last * step + 34, y + (len(lru) - 1) // a_row * 24 + 13, "old: next victim", fill="dim")
     fig.say("  lru, new to old: " + " ".join(f"p{pfn}" for pfn in lru))

@@ -50,14 +50,14 @@ def _ticks(fig: Fig, timeline: Timeline, y: float, *, parts: bool) -> float:
     fig.path(f"M0 {y}H{fig.width}", "rule")
     for k, i in enumerate(shown):
         x, ink, kind = 20 + k * step, "ink" if i < now else "h2", timeline.events[i][0]
-        d = f"M{x:g} {y - 2}v-11" if kind in "ah" else f"M{x:g} {y + 2}v11" if kind in "fu" else f"M{x - 3:g} {y}h6"
+        d = f"M{x:g} -2v-11" if kind in "ah" else f"M{x:g} 2v11" if kind in "fu" else f"M{x - 3:g} 0h6"
         if kind in "rz":
-            d = f"M{x:g} {y - 7}l5 7 -5 7 -5 -7z"
+            d = f"M{x:g} -7l5 7 -5 7 -5 -7z"
         elif kind in "pq":
-            d = f"M{x - 5:g} {y}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z"
-        with fig.part(f"event:{i + 1}", f"event {i + 1}: {timeline.caption(i + 1)}", parts):
+            d = f"M{x - 5:g} 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z"
+        with fig.at(y), fig.part(f"event:{i + 1}", f"event {i + 1}: {timeline.caption(i + 1)}", parts):
             if parts:
-                fig.rect(x - step / 2, y - 14, step, 28, "none", "none", cls="hit")
+                fig.rect(x - step / 2, -14, step, 28, "none", "none", cls="hit")
             fig.path(d, ink, 1.5 if kind in "rzpq" else 3, "bg" if kind in "rzpq" else "none")
     if now > start:
         fig.rect(20 + (now - 1 - start) * step - 7, y - 18, 14, 36, "none", "now", 2.5, 4)

@@ -96,19 +96,21 @@ function render({ model, el }) {
     }
     const picture = stage.firstElementChild;
     for (const { name } of [...picture.attributes]) if (!shell.hasAttribute(name)) picture.removeAttribute(name);
-    for (const { name, value } of shell.attributes) set(picture, name, value);
+    for (const { name, value } of shell.attributes) if (name !== "role") set(picture, name, value);
     for (let i = 0; i < HEAD; i++) {
       const [was, is] = [picture.children[i], shell.children[i]];
       if (!was.isEqualNode(is)) was.replaceWith(is.cloneNode(true));
     }
+    const kept = new Set(nodes);
+    for (const [, node] of pieces) if (!kept.has(node)) node.remove();
     let last = picture.children[HEAD - 1];
-    nodes.forEach((kept, i) => {
-      const node = kept ?? made.shift();
-      if (kept && fresh[i]) set(node, "transform", fresh[i].slice(14, -2));
-      if (last.nextSibling !== node) last.after(node);
-      nodes[i] = last = node;
+    nodes.forEach((node, i) => {
+      if (node && fresh[i]) set(node, "transform", fresh[i].slice(14, -2));
+      if (node && last.nextSibling?.nextSibling === node) last.nextSibling.remove(); // that one moves, not all behind it
+      nodes[i] = node ?? made.shift();
+      if (last.nextSibling !== nodes[i]) last.after(nodes[i]);
+      last = nodes[i];
     });
-    while (last.nextSibling) last.nextSibling.remove();
     pieces = contents.map((content, i) => [content, nodes[i]]);
   }
 
