@@ -70,6 +70,7 @@ def test_matrix_to_the_bench(page: "Page", lab_server: LabServer) -> None:
     view.locator('[data-part="reserved:ioremap"]').wait_for(state="attached")  # they are computed now
     view.locator('[data-part="overlay-clear:migrate_scanner"]').click()
     expect(line, r"overlay-clear, migrate_scanner: crash \(luck\)")
+    view.locator("text", has_text="overlay-clear \u00d7 migrate_scanner").wait_for()  # the answer is there
     shot(page, "safetymatrix-light")
     page.keyboard.press("ArrowUp")  # one row up in the grid
     expect(line, "overlay-v12, migrate_scanner: ok")
