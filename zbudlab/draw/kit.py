@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import html
 import textwrap
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class Fig:
 
     def stamp(self, x: float, y: float, svg: str) -> None:
         """A shape (one element, drawn about the origin) that stands in many places: it is in the file once."""
-        name = self.stamps.setdefault(svg, f"s{len(self.stamps)}")
+        name = self.stamps.setdefault(svg, f"s{zlib.crc32(svg.encode()):x}")
         self.add(f'<use href="#@id@-{name}" x="{x:g}" y="{y:g}"/>')
 
     def small(self, x: float, y: float, s: object, **k: object) -> None:
@@ -202,6 +203,12 @@ class Fig:
         self.add(f'<g transform="translate(0 {y:g})">')
         yield
         self.add("</g>")
+
+    def paste(self, other: Fig) -> None:
+        """All the shapes of another figure."""
+        self.parts += other.parts
+        self.hatches |= other.hatches
+        self.stamps |= other.stamps
 
     # ---------------------------------------------------------------- the whole
 

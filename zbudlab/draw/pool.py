@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..memmap import KernelOops
 from ..struct_page import CHUNK
@@ -56,7 +57,7 @@ def draw_pool(fig: Fig, pool: ZbudPool, ghost: Ghost | None = None, *, parts: bo
 
     With `parts`, tenants are targets named FIRST:pfn and LAST:pfn, for the live view.
     """
-    left, chunk = (150, 9.0) if fig.wide else (138, 5.75)
+    left, chunk = _left(fig)
     fig.say(summary(pool))
     y = _numbers(fig, pool)
     lru, torn = followed(pool, pool.lru)
@@ -69,8 +70,12 @@ def draw_pool(fig: Fig, pool: ZbudPool, ghost: Ghost | None = None, *, parts: bo
         for k, pfn in enumerate(pages):
             age = f"{lru.index(pfn) + 1}" if pfn in lru else "?"
             fig.say(f"  {name if k == 0 else '':14} {f'p{pfn}':>5} {_row_text(pool, pfn)}  lru {age}")
+            here = ghost if ghost is not None and ghost.pfn == pfn else None
+            look = (pfn, *pool.chunks(pfn), pool.scheme.header_chunks, pool.capacity)
             with fig.at(y):
-                _row(fig, pool, pfn, left, chunk, ghost, first_in_list=k == 0, parts=parts)
+                fig.paste(_row(fig.width, look, here, first_in_list=k == 0, parts=parts))
+            if here:
+                fig.say(f"  {'here':14} {f'p{pfn}':>5} would take {here.chunks} chunks as {here.slot}")
             with fig.at(y):
                 fig.small(fig.width, 16, f"LRU {age}", fill="dim", at="end")
             y += ROW
@@ -112,23 +117,30 @@ def _row_text(pool: ZbudPool, pfn: int) -> str:
     return f"{strip_text(first, last, pool.scheme.header_chunks)} first {first:2}, last {last:2}, slack {free:2}"
 
 
-def _row(
-    fig: Fig, pool: ZbudPool, pfn: int, left: float, chunk: float, ghost: Ghost | None, *, first_in_list: bool,
-    parts: bool,
-) -> None:  # fmt: skip
-    """A page on its list, from y 0 down."""
-    first, last = pool.chunks(pfn)
-    target = ghost is not None and ghost.pfn == pfn
+@lru_cache(4096)
+def _row(width: int, look: tuple[int, ...], ghost: Ghost | None, *, first_in_list: bool, parts: bool) -> Fig:
+    """A page on its list, from y 0 down; `look` is its pfn, its two chunk counts, the header's, and the capacity.
+
+    The same row stands in picture after picture, so the last ones are kept.
+    """
+    pfn, first, last, header, capacity = look
+    fig = Fig("", "", width)
+    left, chunk = _left(fig)
     fig.path(f"M{left - 33} 12h33")
     if not first_in_list:
         fig.path(f"M{left - 25} -6v9m-3 -4l3 4 3 -4")
     fig.box(left - 38, 3, 26, f"p{pfn}")
-    strip(fig, left, 0, chunk, 24, first, last, pool.scheme.header_chunks, gap=not target, parts=parts, pfn=pfn)
-    if ghost is not None and target:
-        _ghost(fig, ghost, left, 0, chunk, pool.scheme.header_chunks)
-        fig.say(f"  {'here':14} {f'p{pfn}':>5} would take {ghost.chunks} chunks as {ghost.slot}")
+    strip(fig, left, 0, chunk, 24, first, last, header, gap=not ghost, parts=parts, pfn=pfn)
+    if ghost:
+        _ghost(fig, ghost, left, 0, chunk, header)
     right = left + CHUNKS * chunk
-    fig.small(right + 12, 16, f"slack {pool.capacity - first - last}", bold=not (first and last))
+    fig.small(right + 12, 16, f"slack {capacity - first - last}", bold=not (first and last))
+    return fig
+
+
+def _left(fig: Fig) -> tuple[float, float]:
+    """Where strips begin, and how wide a chunk is, in px."""
+    return (150, 9.0) if fig.wide else (138, 5.75)
 
 
 def _ghost(fig: Fig, ghost: Ghost, left: float, y: float, chunk: float, header: int) -> None:

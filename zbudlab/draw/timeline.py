@@ -7,7 +7,7 @@ from ..timeline import Timeline
 from .kit import WIDE, Fig, Picture
 from .pool import Ghost, draw_pool
 
-MOST = 120  # ticks in one picture: the events around the position
+MOST = 64  # ticks in one picture: the events around the position
 
 
 def draw_timeline(

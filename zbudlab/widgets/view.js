@@ -14,7 +14,7 @@ function set(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-// A picture in text: its beginning, up to the definitions, and its top-level elements; one stands on each line.
+// A picture in text: its beginning, up to the definitions, and its top-level elements.  Each element and each end of a group has a line.
 function blocksOf(svg) {
   const [head, ...lines] = svg.replace(/<\/svg>$/, "").split("\n");
   const blocks = [];
@@ -22,7 +22,8 @@ function blocksOf(svg) {
   for (const text of lines) {
     if (depth) blocks[blocks.length - 1] += text;
     else blocks.push(text);
-    depth += (text.match(/<g[ >]/g) ?? []).length - (text.match(/<\/g>/g) ?? []).length;
+    if (text.startsWith("<g ")) depth++;
+    else if (text === "</g>") depth--;
   }
   return [head, blocks];
 }
