@@ -180,3 +180,22 @@ def test_objects_show_themselves() -> None:
         assert thing._repr_mimebundle_()["text/plain"].strip()  # type: ignore[union-attr]
     assert str(pool) == pool_picture(pool).text
     assert str(pool.memmap) == memmap_picture(pool.memmap).text
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("loop", "returns to p1, not to its head"), ("out", "leads out of the pool, to page 0x6"),
+     ("nowhere", "leads out of the pool, to page 0x4000001")],
+)  # fmt: skip
+def test_a_damaged_list_is_drawn_as_far_as_it_can_be_followed(kind: str, told: str) -> None:
+    pool = ZbudPool("v12", 8)
+    for _ in range(3):
+        pool.alloc(3000)
+    head = pool.unbuddied(64 - 47)
+    newest, second = list(pool.memmap.list_walk(head))[:2]
+    lead = {"loop": second, "out": pool.data.buddy(6), "nowhere": second + (1 << 32)}[kind]
+    pool.memmap.store(second, lead)  # what its next was
+    assert pool.memmap.load(newest) == second
+    picture = pool_picture(pool)
+    assert told in picture.text and "\u00d7" in picture.svg
+    assert " p2 " in picture.text and " p1 " in picture.text and " p0 |" not in picture.text

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..memmap import KernelOops
 from ..struct_page import CHUNK
 from ..words import slack, summary
 from ..zbud import ZbudPool
@@ -25,17 +24,14 @@ class Ghost:
 
 
 def followed(pool: ZbudPool, head: int) -> tuple[list[int], str]:
-    """The pfns on one of the pool's lists as far as it can be followed, and where it breaks off, if it is damaged."""
+    """The pfns on one of the pool's lists as far as it can be followed, and where it goes wrong, if it is damaged."""
     pfns: list[int] = []
-    try:
-        for pfn in pool.walk(head):
-            if pfn not in pool.mine:
-                return pfns, f"leads out of the pool, to page {pfn:#x}"
-            if pfn in pfns:
-                return pfns, f"returns to p{pfn}, not to its head"
-            pfns.append(pfn)
-    except KernelOops as oops:
-        return pfns, f"breaks off: {oops}"
+    for pfn in pool.walk(head):
+        if pfn not in pool.mine:
+            return pfns, f"leads out of the pool, to page {pfn:#x}"
+        if pfn in pfns:
+            return pfns, f"returns to p{pfn}, not to its head"
+        pfns.append(pfn)
     return pfns, ""
 
 
