@@ -168,10 +168,15 @@ def expect(locator: "Locator", pattern: str) -> None:
     playwright_expect(locator).to_have_text(re.compile(pattern), timeout=15_000)
 
 
+def turn(page: "Page", theme: str) -> None:
+    """JupyterLab's theme, Light or Dark; it stays until the next turn, in other tests too."""
+    page.evaluate(f"() => jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+    page.wait_for_selector(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]", state="attached")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
 def dark(page: "Page") -> None:
     """JupyterLab's dark theme, and our pictures with it."""
-    page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
+    turn(page, "Dark")
     ink = "getComputedStyle(document.querySelector('.zl-view svg')).getPropertyValue('--zl-Z')"
     page.wait_for_function(f"() => ({ink}).trim() === '#ff7a4d'")
-    page.wait_for_selector("#jupyterlab-splash", state="detached")

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tests.browser import LabServer, show
-from tests.test_buddylab_browser import expect, shot
+from tests.browser import LabServer, expect, shot, show, turn
 from zbudlab import kernel
 
 if TYPE_CHECKING:
@@ -26,13 +25,6 @@ def click(view: "Locator", which: str, x: float, y: float) -> None:
     """Click into a map or a lens, at shares of its width and height."""
     box = view.locator(which).bounding_box()
     view.locator(which).click(position={"x": x * box["width"], "y": y * box["height"]})
-
-
-def turn(page: "Page", theme: str) -> None:
-    """Light or Dark."""
-    page.evaluate(f"() => jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
-    page.wait_for_selector(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]", state="attached")
-    page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
 def test_the_real_memmap(page: "Page", lab_server: LabServer) -> None:

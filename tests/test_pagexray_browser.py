@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tests.browser import LabServer, show
-from tests.test_bitmap_browser import turn
-from tests.test_buddylab_browser import expect, shot
+from tests.browser import LabServer, expect, shot, show, turn
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

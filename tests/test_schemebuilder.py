@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from zbudlab import SCHEMES, Scheme, judge
 from zbudlab.demonstrate import READERS, demands
+from zbudlab.demonstrate.judge import verdicts
 from zbudlab.draw import NARROW, WIDE, scheme_picture
-from zbudlab.draw.scheme import PIECES, Building, Draft, as_python, sample, verdicts
+from zbudlab.draw.scheme import PIECES, Building, Draft, as_python, sample
 from zbudlab.schemes import FLAGS
 from zbudlab.struct_page import RECORD
 from zbudlab.widgets import PageXray, PeekerBench, SchemeBuilder

@@ -86,7 +86,7 @@ def compare_pfns(recording: Recording, file: str) -> EveryPfn:
     after = peeker.scan(memmap).tolist()
     other = [pfn for pfn, value in enumerate(said) if value != model[pfn]]
     changed = tuple(pfn for pfn in other if pfn in recording.changed or after[pfn] == said[pfn])
-    differ = {pfn: (said[pfn], model[pfn]) for pfn in other if pfn not in recording.changed and after[pfn] != said[pfn]}
+    differ = {pfn: (said[pfn], model[pfn]) for pfn in other if pfn not in changed}
     return EveryPfn(file, len(said), changed, differ)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -265,6 +266,12 @@ def judge(scheme: Scheme | str, reader: str, *, races: bool = True) -> Verdict:
     worst = max(by_place, key=lambda verdict: verdict.rank)
     worst = replace(worst, luck=len({verdict.word for verdict in by_place}) > 1)
     return worst if worst.word == "ok" else replace(worst, anyone=anyone(READERS[reader], worst))
+
+
+@cache
+def verdicts(scheme: Scheme | str) -> Mapping[str, Verdict]:
+    """A scheme before each reader of READERS, races included: its row of the matrix, computed once."""
+    return MappingProxyType({name: judge(scheme, name) for name in READERS})
 
 
 def worst_in(scene: Scene, reader: Reader, races: bool) -> Verdict:

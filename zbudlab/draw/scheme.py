@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import groupby
 
 from ..demonstrate.judge import WORDS as VERDICTS
-from ..demonstrate.judge import Verdict, demands, judge
+from ..demonstrate.judge import Verdict, demands, verdicts
 from ..demonstrate.readers import READERS
 from ..schemes import FLAGS, Scheme
 from ..struct_page import CHUNK, PG, RECORD, STRUCT_PAGE
@@ -100,12 +100,6 @@ def as_python(scheme: Scheme) -> str:
 
 def _literal(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-
-
-@lru_cache(maxsize=64)
-def verdicts(scheme: Scheme) -> Mapping[str, Verdict]:
-    """A scheme before each reader, races included: its row of the matrix."""
-    return {name: judge(scheme, name) for name in READERS}
 
 
 @dataclass(frozen=True)

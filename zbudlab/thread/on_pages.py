@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..demonstrate import READERS, implicit
-from ..demonstrate.judge import Scene
+from ..demonstrate.judge import Scene, verdicts
 from ..demonstrate.recogniser import MIX, mixed
 from ..dress import COMPOUND, KINDS, dress
 from ..memmap import Memmap
@@ -30,7 +30,7 @@ from ..struct_page import (
 )
 from ..zbud import ZbudPool
 from .finding import Finding, listed
-from .on_readers import finished, hurt, named, pool_pages, verdicts
+from .on_readers import finished, hurt, named, pool_pages
 
 OUTSIDE = ("makedumpfile.c", "memory.c")  # files of readers that are no part of the kernel
 CHUNKS_AND_SLAB = variant(

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..demonstrate import READERS, Reader, Verdict, judge
-from ..demonstrate.judge import SLUBS, WORDS, Scene
+from ..demonstrate import READERS, Reader, Verdict
+from ..demonstrate.judge import SLUBS, WORDS, Scene, verdicts
 from ..demonstrate.readers import TAKES
 from ..dress import dress
 from ..peekers import Visit
@@ -23,12 +23,6 @@ from .finding import Finding, listed
 
 FIELDS = ("mapping", "index", "_mapcount", "lru.next", "lru.prev", "private", "padding")
 ELSEWHERE = 0xFFFF880000002000  # the address of a page's bytes: an even pointer that leads somewhere
-
-
-@cache
-def verdicts(scheme: Scheme | str) -> Mapping[str, Verdict]:
-    """Every reader's verdict on a scheme: a row of the matrix."""
-    return {name: judge(scheme, name) for name in READERS}
 
 
 def hurt(scheme: Scheme | str, *words: str) -> dict[str, Verdict]:

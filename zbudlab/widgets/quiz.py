@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets
 
 from ..exercises.marks import inline, plain
+from .instrument import button
 
 if TYPE_CHECKING:
     from ..exercises import Exercise, Question
-
-
-def _button(words: str, tip: str, action: Any) -> ipywidgets.Button:
-    made = ipywidgets.Button(description=words, tooltip=tip, layout=ipywidgets.Layout(width="auto"))
-    made.on_click(lambda _: action())
-    return made
 
 
 def _status(paragraphs: list[str]) -> str:
@@ -28,8 +23,8 @@ class Quiz(ipywidgets.VBox):  # type: ignore[misc]
 
     def __init__(self, question: Question) -> None:
         self.head, self.said = ipywidgets.HTML(), ipywidgets.HTML()
-        self.answer = _button("Answer", "show your choice beside the model's answer", self.reveal)
-        self.other = _button("Another one", "the same kind of question, from a new seed", self.another)
+        self.answer = button("Answer", "show your choice beside the model's answer", self.reveal)
+        self.other = button("Another one", "the same kind of question, from a new seed", self.another)
         super().__init__()
         self.show(question)
 
@@ -63,7 +58,7 @@ class Task(ipywidgets.VBox):  # type: ignore[misc]
     def __init__(self, task: Exercise) -> None:
         self.task, self.given = task, 0
         self.hints = ipywidgets.HTML()
-        self.more = _button("A hint", "one at a time, three in all", self.hint)
+        self.more = button("A hint", "one at a time, three in all", self.hint)
         super().__init__([ipywidgets.HTML(task.head_html()), ipywidgets.HBox([self.more]), self.hints])
 
     def hint(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets
 
 from ..demonstrate import Answer, demonstrate, matrix
-from ..demonstrate.judge import Matrix, Verdict, judge
+from ..demonstrate.judge import Matrix, verdicts
 from ..demonstrate.readers import READERS
 from ..demonstrate.real import Confirmed
 from ..draw import WIDE, Picture, matrix_picture
@@ -29,14 +29,9 @@ SECONDS, DEPTH = 30.0, 4  # how long, and how deep, the shortest trace is looked
 
 
 @cache
-def verdict_of(scheme: Scheme, reader: str) -> Verdict:
-    return judge(scheme, reader)
-
-
-@cache
 def trace_of(scheme: Scheme, reader: str) -> Answer:
     """The shortest trace to the verdict of a cell, or what was covered without finding one."""
-    verdict = verdict_of(scheme, reader)
+    verdict = verdicts(scheme)[reader]
     words = tuple(word for word in ("misreport", "wrong", "corrupt", "crash") if word == verdict.word)
     words += ("corrupt", "crash") if verdict.race else ()
     return demonstrate(scheme, reader, races=verdict.race, depth=DEPTH, words=words, seconds=SECONDS)
@@ -80,7 +75,7 @@ class SafetyMatrix(Instrument):
             return self.today
         few = ((*FEW[0], *self.own), FEW[1])
         schemes, readers = (tuple(self.schemes), tuple(READERS)) if self.all.value else few
-        whole = Matrix(((s, reader), verdict_of(self.schemes[s], reader)) for s in schemes for reader in READERS)
+        whole = Matrix(((s, reader), verdicts(self.schemes[s])[reader]) for s in schemes for reader in READERS)
         found = Matrix({(s, reader): whole[s, reader] for s in schemes for reader in readers})
         found.own, found.whole = {name: self.schemes[name] for name in self.own}, whole
         return found
@@ -136,7 +131,7 @@ class SafetyMatrix(Instrument):
         if self.today is not None:
             verdict = self.today[self.cell]
             trace = str(verdict).rpartition(" [")[2].rstrip("]") if isinstance(verdict, Confirmed) else ""
-        elif verdict_of(self.schemes[scheme], reader).word != "ok":
+        elif verdicts(self.schemes[scheme])[reader].word != "ok":
             answer = trace_of(self.schemes[scheme], reader)
             loads = answer.found
             trace = "shortest trace: " + " \u2192 ".join(map(str, answer.steps)) if loads else str(answer)
