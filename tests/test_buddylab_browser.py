@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tests.browser import LabServer, dark, expect, run_again, run_all_cells, shot
+from tests.browser import LabServer, dark, expect, run_again, run_all_cells, shot, show
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -101,6 +101,28 @@ def test_run_again_after_a_restart(page: "Page", lab_server: LabServer) -> None:
     assert tenants(view) == ["FIRST:0", "LAST:0"]
     panel.get_by_role("button", name="Allocate").click()
     expect(line, "p1 FIRST, a new page")
+
+
+# A picture as the page holds it, but for line ends and for the part that Tab reaches.
+AS_DRAWN = r"""view => view.querySelector('svg').outerHTML.replace(/ tabindex="-?[0-9]"|\n/g, '')"""
+RUN_LAST = """() => { const book = jupyterapp.shell.currentWidget.content;
+    book.activeCellIndex = book.widgets.length - 1; return jupyterapp.commands.execute('notebook:run-cell'); }"""
+
+
+def test_what_is_kept_of_a_picture_stands_where_a_new_one_would_have_it(page: "Page", lab_server: LabServer) -> None:
+    """Whatever was done, the picture that was changed piece by piece is the one that is drawn at one stroke."""
+    panel = show(page, lab_server, "kept.ipynb", "from zbudlab import BuddyLab\nlab = BuddyLab()\nlab", "lab")
+    view, line = panel.locator(".zl-view").first, panel.locator(".zl-line").first
+    for part, told in (
+        ("FIRST:1", "free p1 FIRST"), ("LAST:3", "free p3 LAST"), ("event:3", "event 3 of 14"),
+        ("FIRST:0", "free p0 FIRST"), ("event:1", "event 1 of 4"), ("event:4", "event 4 of 4"),
+    ):  # fmt: skip
+        view.locator(f'[data-part="{part}"]').click()
+        expect(line, told)
+        page.evaluate(RUN_LAST)
+        page.wait_for_function("() => document.querySelectorAll('.jp-OutputArea .zl-view svg').length === 2")
+        drawn = [panel.locator(".zl-view").nth(i).evaluate(AS_DRAWN) for i in range(2)]
+        assert drawn[0] == drawn[1], told
 
 
 def test_a_hundred_fast_clicks(page: "Page", lab_server: LabServer) -> None:
