@@ -1,5 +1,6 @@
 """BuddyLab without a browser: the widget follows the timeline, and the model is never wrong."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -247,3 +248,24 @@ def test_a_picture_that_nobody_looks_at_is_not_drawn() -> None:
     press(one.view, seen=1)
     in_step(one)
     assert one.view.line == two.view.line
+
+
+def test_one_thing_at_a_time() -> None:
+    """A click that comes in another thread while the reel's frames are drawn waits, and is not lost."""
+    instrument = lab()
+    began, drawn = instrument.timeline.position, instrument.frame
+    clicks = [threading.Thread(target=instrument.undo), threading.Thread(target=instrument.view.on_key, args=["u"])]
+
+    def frame(width: int) -> Any:
+        for click in clicks:
+            if click.ident is None:
+                click.start()
+                click.join(0.1)
+        return drawn(width)
+
+    instrument.frame = frame
+    press(instrument.view, need=instrument.view.tape)
+    for click in clicks:
+        click.join()
+    assert instrument.timeline.position == began - 2
+    in_step(instrument)

@@ -11,14 +11,15 @@ import ipywidgets
 from ..draw import NARROW, WIDE, Picture
 from ..moments import MOMENTS, Moment
 from ..moments import moment as named
-from .stage import Stage
+from .stage import TURN, Stage, in_turn
 from .view import FRAMES, View
 
 
 def button(words: str, tip: str, action: Callable[[], Any]) -> ipywidgets.Button:
     """A button that says what it does."""
     made = ipywidgets.Button(description=words, tooltip=tip, layout=ipywidgets.Layout(width="auto"))
-    made.on_click(lambda _: action())
+    turn = in_turn(action)
+    made.on_click(lambda _: turn())
     return made
 
 
@@ -57,7 +58,7 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
         self._line = ""
         self._following = False
         rows = [row(*controls) for controls in self.controls()]
-        self.view = View(self.chosen, self._typed, self.stage.go, self._frames)
+        self.view = View(in_turn(self.chosen), self._typed, self.stage.go, self._frames)
         self.view.observe(lambda change: self.draw(), "narrow")
         self.view.on_seen = lambda: self.refresh(self._line)
         super().__init__([*rows, self.view])
@@ -100,6 +101,7 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
         """Set the stage to a moment: one of zbudlab.MOMENTS by name, or what a claim gives."""
         self.stage.set(moment)
 
+    @in_turn
     def refresh(self, line: str) -> None:
         """Show what is on the stage now, and say what happened."""
         self._line = line
@@ -112,6 +114,7 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
             self._following = False
         self.draw()
 
+    @in_turn
     def draw(self) -> None:
         """Draw again, with the same line: something but the stage has changed."""
         if self._following:
@@ -124,16 +127,19 @@ class Instrument(ipywidgets.VBox):  # type: ignore[misc]
         """What to do when a control is moved by somebody, not by `follow`."""
 
         def moved(change: Any) -> None:
-            if not self._following:
-                action(change.new)
+            with TURN:
+                if not self._following:
+                    action(change.new)
 
         return moved
 
+    @in_turn
     def _typed(self, key: str) -> None:
         keys = {"u": self.stage.undo, ",": self.stage.undo, ".": self.stage.redo, **self.letters()}
         if key in keys:
             keys[key]()
 
+    @in_turn
     def _frames(self) -> list[tuple[str, str]]:
         """The picture and the line of every event, for the reel; none where there are too many."""
         timeline, width = self.stage.timeline, NARROW if self.view.narrow else WIDE

@@ -11,8 +11,10 @@ Several instruments on one stage stay in step: whatever one of them does, all of
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 from ..demonstrate.readers import READERS
@@ -22,6 +24,24 @@ from ..moments import moment as named
 from ..rows import count, fault
 from ..timeline import Timeline
 from ..versions import Handle, ZbudError
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+TURN = threading.RLock()
+
+
+def in_turn(method: Method) -> Method:
+    """One thing at a time on all stages.
+
+    JupyterLab has a button, a click into a picture and a cell answered in threads of their own; a timeline that one of
+    them is walking must not be moved by another.
+    """
+
+    @functools.wraps(method)
+    def waits(*args: Any, **kwargs: Any) -> Any:
+        with TURN:
+            return method(*args, **kwargs)
+
+    return cast(Method, waits)
 
 
 class Watcher(Protocol):
@@ -67,12 +87,14 @@ class Stage:
             raise TypeError(f"an instrument stands on a Timeline or on another instrument, not on {what!r}")
         return stage
 
+    @in_turn
     def begin(self, timeline: Timeline, pfn: int = 0, reader: str = "memory_failure") -> None:
         """Open a book: this timeline is what the stage starts from and returns to."""
         self.book = timeline, pfn, reader
         self.timeline, self.pfn, self.reader = copied(timeline), pfn, reader_of(reader)
         self.tape += 1
 
+    @in_turn
     def set(self, moment: str | Moment) -> str:
         """Open the book at a moment: one of MOMENTS by name, or what a claim or a counterexample gives."""
         found = named(moment) if isinstance(moment, str) else moment
@@ -82,6 +104,7 @@ class Stage:
 
     # ------------------------------------------------------------------ what can be done; each returns its line
 
+    @in_turn
     def do(self, operation: Callable[[], Any], before: str = "") -> str:
         """Do something on the timeline, and tell all watchers what came of it; `before` is said before that."""
         timeline = self.timeline
@@ -104,6 +127,7 @@ class Stage:
         self.tape += 1
         return self.tell(before + line)
 
+    @in_turn
     def go(self, position: int) -> str:
         """To an event; to where the timeline is already, nothing."""
         position = max(0, min(position, len(self.timeline.events)))
@@ -112,12 +136,15 @@ class Stage:
             return self.tell(self.here())
         return ""
 
+    @in_turn
     def undo(self) -> str:
         return self.go(self.timeline.position - 1)
 
+    @in_turn
     def redo(self) -> str:
         return self.go(self.timeline.position + 1)
 
+    @in_turn
     def look(self, pfn: int | None = None, reader: str | None = None) -> str:
         """Turn to another page, another reader."""
         pfns = self.timeline.pool.memmap.pfns
@@ -127,11 +154,13 @@ class Stage:
         self.reader = self.reader if reader is None else reader_of(reader)
         return self.tell(f"page p{self.pfn}" + (f", {self.reader}" if reader else ""))
 
+    @in_turn
     def reset(self) -> str:
         """Back to the book."""
         self.begin(*self.book)
         return self.tell("back to the beginning")
 
+    @in_turn
     def switch(self, timeline: Timeline, line: str) -> str:
         """Other events, the same book."""
         self.timeline = timeline
@@ -156,6 +185,7 @@ class Stage:
         now, total = self.timeline.position, len(self.timeline.events)
         return f"event {now} of {total}: {self.timeline.caption(now) if now else 'the beginning'}"
 
+    @in_turn
     def tell(self, line: str) -> str:
         """All watchers show what is now, and say `line`."""
         for watcher in list(self.watchers):
