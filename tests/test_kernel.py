@@ -154,14 +154,17 @@ def test_the_layout_is_the_kernels_own(name: str) -> None:
     }
 
 
-def test_a_recorded_memmap_is_a_memmap_without_frames() -> None:
+def test_a_recorded_memmap_is_a_memmap_of_which_the_headers_are_known() -> None:
     r = kernel.load("6.1")
     m = r.memmap()
     pfn = r.zbud_pfns[0]
-    assert m.page(pfn).raw == r.record(pfn) and m.owner[pfn] == "zbud" and len(m.owner) == len(r.zbud_pfns)
+    assert m.page(pfn).raw == r.record(pfn) and {p for p, owner in m.owner.items() if owner == "zbud"} == {*r.zbud_pfns}
+    assert {pfn for pfn in m.pfns if pfn not in m.owner} == {pfn for pfn in m.pfns if r.kpageflags[pfn] >> 10 & 1}
+    assert {m.owner[pfn] for pfn in m.pfns if r.kpageflags[pfn] >> 7 & 1} == {"slab"}
+    assert m.frame_bytes(pfn) == r.headers[pfn] + bytes(4032)
     assert m.zero_pfn == r.facts["zero_pfn"] and r.kpageflags[m.zero_pfn] >> 24 & 1  # KPF_ZERO_PAGE
     with pytest.raises(KernelOops):
-        m.frame_bytes(pfn)
+        m.frame_bytes(m.zero_pfn)
     m.page(pfn)["flags"] = 0
     assert r.record(pfn)[:8] != bytes(8) and r.memmap().page(pfn).raw == r.record(pfn)
     for outside in (-1, 65536):

@@ -69,7 +69,7 @@ def test_the_predicates_are_those_of_the_model() -> None:
     pool = pair().pool
     for pfn in pool.memmap.pfns:
         page = pool.memmap.page(pfn)
-        for question, test, field in PREDICATES:
+        for question, test, field in PREDICATES["3.10"]:
             told = xray_picture(pool.memmap, pfn, pool, picked=f"page:{field}").text.split("bytes ")[-1]
             true = " ".join(re.findall(r"[^;.]* (?:is|are) true", told))
             assert (question in true) == bool(test(page)), (pfn, question)
@@ -129,8 +129,7 @@ def test_other_pages_and_other_kernels() -> None:
     assert "zbud" not in xray_picture(pool.memmap, 5).text
     with pytest.raises(IndexError, match="outside this memmap"):
         xray_picture(pool.memmap, 99, pool)
-    with pytest.raises(ValueError, match=r"records of Linux 6\.1; the readings here are those of 3\.10"):
-        xray_picture(Memmap(4, release=release("6.1")), 0)
+    assert "struct page, Linux 6.1: flags" in xray_picture(Memmap(4, release=release("6.1")), 0, slab=True).text
     assert pick("zbud:nonsense", readings(pool.memmap, 1, pool)).part == "byte:24"
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .memmap import Saved
+from .releases import LINUX_3_10, Release
 from .schemes import Scheme
-from .struct_page import PAGE_SIZE, RECORD, STRUCT_PAGE
+from .struct_page import PAGE_SIZE, RECORD
 from .words import where
 from .zbud import ZbudPool
 
@@ -49,13 +50,13 @@ class Change:
 
 
 @lru_cache
-def pieces_of_record(scheme: Scheme | None) -> tuple[Piece, ...]:
+def pieces_of_record(scheme: Scheme | None, release: Release = LINUX_3_10) -> tuple[Piece, ...]:
     """What the 64 bytes of a record are called: of a page of a pool of `scheme`, or (None) of anybody's.
 
     Zbud's pieces hide the fields that they lie over.
     """
     ours = {} if scheme is None else scheme.pieces() if scheme.home == "record" else SLUBS if scheme.slab else {}
-    rest = {f.name: (f.offset, f.size) for f in STRUCT_PAGE.values() if f.name not in ("pfmemalloc", "first_page")}
+    rest = {f.name: (f.offset, f.size) for f in release.plain}
     for offset, size in ours.values():
         rest = {name: (o, n) for name, (o, n) in rest.items() if o + n <= offset or offset + size <= o}
     return (*((name, *at, True) for name, at in ours.items()), *((name, *at, False) for name, at in rest.items()))
@@ -83,10 +84,10 @@ def between(pool: ZbudPool, before: Saved, after: Saved, mine: set[int]) -> list
             at = RECORD * (pfn - memmap.pfns.start)
             then, now = before.records[at : at + RECORD], after.records[at : at + RECORD]
             if then != now:
-                pieces = pieces_of_record(pool.scheme if pfn in mine else None)
+                pieces = pieces_of_record(pool.scheme if pfn in mine else None, memmap.release)
                 found += by_piece(pieces, memmap.record(pfn), pfn, then, now)
     for pfn in sorted({*before.frames, *after.frames}):
-        then, now = (saved.frames.get(pfn, bytes(PAGE_SIZE)) for saved in (before, after))
+        then, now = (saved.frames.get(pfn) or memmap.untouched(pfn) for saved in (before, after))
         if then != now:
             found += _in_frame(pool, pfn, then, now) if pfn in mine else _words(pool, memmap.frame(pfn), then, now)
     return found

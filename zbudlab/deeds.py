@@ -83,13 +83,16 @@ class Deeds:
         self.header, self.evict = header, evict
         self.events: list[Row] = []
         self.position = 0
-        self.pool = build(header, self._evict if evict is not None else None)
+        self.pool = self._build()
         self.handles: list[Handle] = []  # of allocation k, also of those in a future that was left
         self._calls: list[list[Any]] = []  # evict calls of the reclaim that is under way
         self._rows: list[Row] | None = None  # where operations inside an evict call or a visit are noted
         self._script: list[list[Any]] | None = None  # the evict calls to repeat, when replaying
         self._redone: Row | None = None  # when replaying: what came of the row
         self._replaying = False
+
+    def _build(self) -> ZbudPool:
+        return build(self.header, self._evict if self.evict is not None else None)
 
     def _note(self, row: Row) -> None:
         if self._rows is not None:

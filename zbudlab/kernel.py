@@ -21,17 +21,17 @@ import re
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .memmap import Memmap
+from .memmap import NOT_RECORDED, Memmap
 from .releases import release
 from .rows import RecordingError
-from .struct_page import RECORD, Field, Layout
-from .survey import BLOCK, Progress, Survey, survey
+from .struct_page import PAGE_SIZE, RECORD, Field, Layout
+from .survey import BLOCK, NAMES, Progress, Survey, kind, survey
 
 FORMAT, FORMAT_VERSION = "zbudlab-kernel", 1
 DATA = Path(__file__).parent / "data" / "kernel"
@@ -39,6 +39,7 @@ INDEX = "index.json"
 HEADER = 64  # bytes kept of each zbud page: its first chunk, where the zbud_header lies
 POOL_PAGE = 8 + HEADER  # bytes in the part "pool" for each page: pfn and list, 32 bits each, then the header
 CHANGED = 4 + RECORD  # bytes in the part "changed" for each record: pfn, then the record
+OWNERS = {"free": "", "file": "page cache", "other": "kernel", "nothing said": "kernel"}  # by the survey's kinds
 LIMIT = 64 << 20  # bytes that a part may have at most
 
 
@@ -80,6 +81,24 @@ class Cell:
     log: tuple[str, ...] = ()
 
 
+class RecordedMemmap(Memmap):
+    """A memmap whose frames are those that `headers` has the beginning of."""
+
+    headers: Mapping[int, bytes] = {}
+
+    def has_frame(self, pfn: int) -> bool:
+        return pfn in self.headers or super().has_frame(pfn)
+
+    def untouched(self, pfn: int) -> bytes:
+        return self.headers.get(pfn, b"").ljust(PAGE_SIZE, b"\0")
+
+    def where(self, address: int) -> str:
+        """As Memmap.where; of an address in a page that was not recorded, the page and that."""
+        words = super().where(address)
+        pfn, byte = divmod(address - self._direct_map, PAGE_SIZE)
+        return f"page {pfn:#x} + {byte:#05x}, {NOT_RECORDED}" if words == "nowhere" and pfn in self.pfns else words
+
+
 class Recording:
     """One moment of a real machine.  Nothing of it is to be changed.
 
@@ -97,6 +116,7 @@ class Recording:
 
     def __init__(self, index: dict[str, Any], parts: dict[str, bytes]) -> None:
         self.index = index
+        self.source = index["release"]  # what `load` finds it by
         self.release: str = index["release"]
         self.provenance: dict[str, Any] = index["provenance"]
         self.facts: dict[str, Any] = index["facts"]
@@ -129,15 +149,25 @@ class Recording:
         return Layout(f"struct page, Linux {self.release}", *_fields(self.facts["structs"]["page"]["members"]))
 
     def memmap(self) -> Memmap:
-        """A memmap of the model with these bytes in it, a new one each time, and the owner of each zbud page noted.
+        """A memmap of the model with these bytes in it, a new one each time.
 
-        It has no frames: what was in the pages was not recorded, but for `headers`.  Going there is a KernelOops.
+        The owner of each zbud page is noted; of the others, what /proc/kpageflags says.  Of what was in the pages, it
+        has the first 64 bytes of zbud's, which were recorded, and zeros behind; going elsewhere is a KernelOops.
         """
-        memmap = Memmap(len(self.pfns), ram=(), release=release(self.release))
+        memmap = RecordedMemmap(len(self.pfns), ram=(), release=release(self.release))
+        memmap.headers = self.headers
         memmap.raw[:] = self.memmap_bytes
-        memmap.owner.update(dict.fromkeys(self.zbud_pfns, "zbud"))
+        memmap.owner.update(self._owners)
         memmap.zero_pfn, memmap.huge_zero_pfn = self.facts["zero_pfn"], self.facts["huge_zero_pfn"]
         return memmap
+
+    @cached_property
+    def _owners(self) -> dict[int, str]:
+        """A word for who has each page; free ones have none."""
+        words = [OWNERS.get(name, name) for name in NAMES]
+        by_flags = {flags: words[kind(flags)] for flags in set(self.kpageflags)}
+        owners = {pfn: by_flags[flags] for pfn, flags in enumerate(self.kpageflags) if by_flags[flags]}
+        return owners | dict.fromkeys(self.zbud_pfns, "zbud")
 
     def __repr__(self) -> str:
         sizes = f"{len(self.pfns):,} pages, {len(self.zbud_pfns):,} of them zbud's, {len(self.cells)} dressed cells"
@@ -163,11 +193,13 @@ def load(what: str | Path) -> Recording:
         )
     try:
         index = _index(folder / INDEX)
-        return Recording(index, {name: _part(folder, name, told) for name, told in index["parts"].items()})
+        found = Recording(index, {name: _part(folder, name, told) for name, told in index["parts"].items()})
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         if isinstance(error, RecordingError):
             raise
         raise RecordingError(f"{folder.name}: something is missing from it or malformed ({error!r})") from None
+    found.source = str(what)
+    return found
 
 
 def live(folder: str | Path = "/proc", progress: Progress | None = None) -> Survey:

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .releases import Release
-from .struct_page import Field, Layout, PageLike, s32
+from .struct_page import Field, Layout, PageLike, Question, s32
 
 LIST_POISON1 = 0xDEAD000000000100  # what list_del leaves in next
 LIST_POISON2 = 0xDEAD000000000122  # and in prev
@@ -88,6 +88,7 @@ RELEASE = Release(
     node_shift=54,
     zones=("DMA", "DMA32", "Normal", "Movable", "Device"),
     types=TYPES,
+    poison=(LIST_POISON1, LIST_POISON2),
 )
 
 
@@ -189,3 +190,25 @@ def page_count(p: PageLike) -> Any:
 def mapcount(p: PageLike) -> Any:
     """`_mapcount` + 1, a C int."""
     return s32(p["_mapcount"] + 1)
+
+
+def types(p: PageLike) -> list[str]:
+    """The names of the types that a page has."""
+    return [name for name in TYPES if page_type(p, name)]
+
+
+# Questions put to a page, in the kernel's own words, and the field that decides each.
+QUESTIONS: tuple[Question, ...] = (
+    ("PageSlab(p)", PageSlab, "flags"),
+    ("PageReserved(p)", PageReserved, "flags"),
+    ("PageLRU(p)", PageLRU, "flags"),
+    ("PageHead(p)", PageHead, "flags"),
+    ("PageTail(p)", PageTail, "compound_head"),
+    ("PageAnon(p)", PageAnon, "mapping"),
+    ("PageKsm(p)", PageKsm, "mapping"),
+    ("__PageMovable(p)", PageMovable, "mapping"),
+    ("PageBuddy(p)", PageBuddy, "_mapcount"),
+    ("page_has_type(p)", page_has_type, "_mapcount"),
+    ("page_mapcount(p) <= 0", lambda p: mapcount(p) <= 0, "_mapcount"),
+    ("page_count(p) > 0", lambda p: page_count(p) > 0, "_refcount"),
+)

@@ -13,13 +13,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from . import linux_6_1
-from .struct_page import Field, Layout, PageLike
+from .linux_6_1 import RELEASE as RELEASE_6_1
+from .linux_6_1 import STRUCT_PAGE_6_1, PageAnon, PageTail, mapcount, page_count
+from .struct_page import Field, Layout, PageLike, Question
 
 _BEHIND_A_HEAD = ("compound_dtor", "compound_order", "compound_mapcount", "compound_nr")
 STRUCT_PAGE_6_12 = Layout(
     "struct page, Linux 6.12",
-    *[field for field in linux_6_1.STRUCT_PAGE_6_1.values() if field.name not in _BEHIND_A_HEAD],
+    *[field for field in STRUCT_PAGE_6_1.values() if field.name not in _BEHIND_A_HEAD],
     Field("_large_mapcount", 16, 4, signed=True),  # these two of the record behind a head
     Field("_entire_mapcount", 20, 4, signed=True),
 )
@@ -50,7 +51,7 @@ def mask(*flags: str) -> int:
 CHECK_AT_FREE = mask(*"lru locked private private_2 writeback reserved active unevictable mlocked".split())
 CHECK_AT_PREP = (1 << len(PG_6_12)) - 1 - mask("hwpoison")
 
-RELEASE = replace(linux_6_1.RELEASE, name="6.12", layout=STRUCT_PAGE_6_12, flags=PG_6_12, types=TYPES)
+RELEASE = replace(RELEASE_6_1, name="6.12", layout=STRUCT_PAGE_6_12, flags=PG_6_12, types=TYPES)
 
 
 def type_value(name: str) -> int:
@@ -68,6 +69,11 @@ def page_flag(p: PageLike, name: str) -> Any:
     return (p["flags"] & (1 << PG_6_12[name])) != 0
 
 
+def PageSlab(p: PageLike) -> Any:
+    """Of a slab: the head's type."""
+    return page_type(p.head(), "slab")
+
+
 def PageBuddy(p: PageLike) -> Any:
     """First page of a free block.  The block's order is then in private."""
     return page_type(p, "buddy")
@@ -76,3 +82,19 @@ def PageBuddy(p: PageLike) -> Any:
 def large(p: PageLike) -> Any:
     """Whether the compound page that a record is part of has more than one page: PG_head of its head."""
     return page_flag(p.head(), "head")
+
+
+def types(p: PageLike) -> list[str]:
+    """The name of the type that a page has, if it has one that is known."""
+    return [name for name in TYPES if page_type(p, name)]
+
+
+QUESTIONS: tuple[Question, ...] = (  # as in linux_6_1
+    ("PageHead(p)", lambda p: page_flag(p, "head"), "flags"),
+    ("PageTail(p)", PageTail, "compound_head"),
+    ("PageAnon(p)", PageAnon, "mapping"),
+    ("PageSlab(p)", PageSlab, "_mapcount"),
+    ("PageBuddy(p)", PageBuddy, "_mapcount"),
+    ("page_mapcount(p) <= 0", lambda p: mapcount(p) <= 0, "_mapcount"),
+    ("page_count(p) > 0", lambda p: page_count(p) > 0, "_refcount"),
+)

@@ -33,6 +33,9 @@ VMEMMAP = 0xFFFFEA0000000000  # struct page of pfn 0
 DIRECT_MAP = LINUX_3_10.direct_map  # byte 0 of physical memory, in 2013
 
 
+NOT_RECORDED = "not recorded"  # how `where` ends of memory that was there, and of which nothing is known
+
+
 class KernelOops(Exception):
     """The machine touched an address where nothing is.
 
@@ -136,9 +139,17 @@ class Memmap:
     def _new_frame(self, address: int, access: str) -> memoryview:
         """The frame behind an address that has not been touched before, if there is RAM."""
         pfn = (address - self._direct_map) >> 12
-        if not any(pfn in part for part in self.ram):
+        if not self.has_frame(pfn):
             raise KernelOops(address, access)
-        return self._frames.setdefault(pfn, memoryview(bytearray(PAGE_SIZE)).cast("Q"))
+        return self._frames.setdefault(pfn, memoryview(bytearray(self.untouched(pfn))).cast("Q"))
+
+    def has_frame(self, pfn: int) -> bool:
+        """Whether there is memory behind a page frame number."""
+        return any(pfn in part for part in self.ram)
+
+    def untouched(self, pfn: int) -> bytes:
+        """What is in a frame before anything has been written there."""
+        return bytes(PAGE_SIZE)
 
     def load(self, address: int, size: int = 8) -> int:
         """The unsigned little-endian number in `size` bytes (1 to 8) at a kernel address."""
@@ -172,13 +183,13 @@ class Memmap:
         >>> Memmap(8).where(0xffffea0000000150), Memmap(8).where(0xffff880000001040), Memmap(8).where(0)
         ('struct page of 0x5, byte 16', 'page 0x1 + 0x040', 'nowhere')
         """
-        if address in (LIST_POISON1, LIST_POISON2):
+        if address in self.release.poison:
             return "list poison"
         if 0 <= address - self._start < self._bytes:
             pfn, byte = divmod(address - VMEMMAP, RECORD)
             return f"struct page of {pfn:#x}, byte {byte}"
         pfn, byte = divmod(address - self._direct_map, PAGE_SIZE)
-        return f"page {pfn:#x} + {byte:#05x}" if any(pfn in part for part in self.ram) else "nowhere"
+        return f"page {pfn:#x} + {byte:#05x}" if self.has_frame(pfn) else "nowhere"
 
     # ------------------------------------------------------------------ records
 
@@ -304,8 +315,8 @@ class Memmap:
         self.ram = list(saved.ram)
         for pfn in list(self._frames):
             if pfn not in saved.frames:
-                if any(pfn in part for part in saved.ram):
-                    self.frame_bytes(pfn)[:] = bytes(PAGE_SIZE)
+                if self.has_frame(pfn):
+                    self.frame_bytes(pfn)[:] = self.untouched(pfn)
                 else:  # memory that was added later
                     del self._frames[pfn]
         for pfn, content in saved.frames.items():

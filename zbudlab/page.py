@@ -66,7 +66,8 @@ class Page:
         return Page(self.memmap, self.memmap.pfn_of(release.head(self)))
 
     def __repr__(self) -> str:
-        return f"<Page {self.pfn:#x}: flags {self['flags']:#x}, _mapcount {self['_mapcount']}, _count {self['_count']}>"
+        told = ", ".join(f"{name} {self[name]}" for name in ("_mapcount", self.memmap.release.references))
+        return f"<Page {self.pfn:#x}: flags {self['flags']:#x}, {told}>"
 
 
 class Columns:

@@ -16,7 +16,26 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from .struct_page import NODE_SHIFT, PG, STRUCT_PAGE, ZONE_SHIFT, ZONES, Layout, PageLike, PageTail
+from .struct_page import (
+    LIST_POISON1,
+    LIST_POISON2,
+    NODE_SHIFT,
+    PG,
+    STRUCT_PAGE,
+    ZONE_SHIFT,
+    ZONES,
+    Field,
+    Layout,
+    PageLike,
+    PageTail,
+)
+
+# Names over bytes that have a plainer one: of tails and the records behind a head, and one that 3.10 has besides.
+COMPOUND = (
+    "first_page", "compound_head", "compound_dtor", "compound_order", "compound_mapcount", "compound_nr",
+    "_large_mapcount", "_entire_mapcount",
+)  # fmt: skip
+SPECIAL = (*COMPOUND, "pfmemalloc")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +45,7 @@ class Release:
     `flags` are the PG_ names and bits; `tail` asks whether a record is a tail page's, `head` says at which address the
     record of a tail's head is.  `direct_map` is the address of byte 0 of physical memory.  `zone_shift` and
     `node_shift` say where in the flags word zone and node begin; the node takes the rest.  `types` are the page types.
+    `poison` is what list_del leaves in next and in prev.
     """
 
     name: str
@@ -38,6 +58,17 @@ class Release:
     node_shift: int
     zones: tuple[str, ...] = ZONES
     types: Mapping[str, int] | None = None
+    poison: tuple[int, int] = (LIST_POISON1, LIST_POISON2)
+
+    @property
+    def references(self) -> str:
+        """What this kernel calls the number of references to a page, in the upper half of the word of `_mapcount`."""
+        return "_count" if "_count" in self.layout else "_refcount"
+
+    @property
+    def plain(self) -> list[Field]:
+        """The fields of a page that is nothing special: of a union, one name for each byte."""
+        return [f for f in self.layout.values() if f.name not in SPECIAL]
 
     def flag_names(self, flags: int) -> list[str]:
         """The PG_ names of the set low bits of a flags word."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from .memmap import DIRECT_MAP, VMEMMAP, Memmap
+from .memmap import VMEMMAP, Memmap
 from .struct_page import PAGE_SIZE, PG, RECORD
 
 RECLAIM = 1 << PG["reclaim"]
@@ -28,9 +28,9 @@ FLAGS = {**PG, **NEW_FLAG}
 class Scheme:
     """Where the pieces lie, in bytes from the start of the record or of the frame.
 
-    `buddy` and `lru` are 16-byte list nodes, `first_chunks` and `last_chunks` unsigned numbers of `width` bytes.  A
-    page under reclaim is marked by the byte at `under_reclaim`, or by PG_reclaim if there is none.  The tag, if any, is
-    a page `flag` by name, or a value of `_mapcount`.
+    `buddy` and `lru` are 16-byte list nodes (a later zbud has no `lru`), `first_chunks` and `last_chunks` unsigned
+    numbers of `width` bytes.  A page under reclaim is marked by the byte at `under_reclaim`, or by PG_reclaim if there
+    is none.  The tag, if any, is a page `flag` by name, or a value of `_mapcount`.
 
     Raises ValueError if pieces overlap, lie on flags, are not aligned, or leave the 64 bytes.
     """
@@ -38,7 +38,7 @@ class Scheme:
     name: str
     home: Literal["record", "frame", "apart"]
     buddy: int
-    lru: int
+    lru: int | None
     first_chunks: int
     last_chunks: int
     width: int
@@ -76,9 +76,9 @@ class Scheme:
             "last_chunks": (self.last_chunks, self.width),
             "buddy.next": (self.buddy, 8),
             "buddy.prev": (self.buddy + 8, 8),
-            "lru.next": (self.lru, 8),
-            "lru.prev": (self.lru + 8, 8),
         }
+        if self.lru is not None:
+            pieces |= {"lru.next": (self.lru, 8), "lru.prev": (self.lru + 8, 8)}
         if self.under_reclaim is not None:
             pieces["under_reclaim"] = (self.under_reclaim, 1)
         return pieces
@@ -194,8 +194,8 @@ class Bookkeeping:
                 memmap.ram.append(home)
             self._start, self._stride = memmap.frame(home[0]) - RECORD * memmap.pfns.start, RECORD
         else:
-            self._start, self._stride = (VMEMMAP, RECORD) if scheme.home == "record" else (DIRECT_MAP, PAGE_SIZE)
-        self._buddy, self._lru = self._start + scheme.buddy, self._start + scheme.lru
+            self._start, self._stride = (VMEMMAP, RECORD) if scheme.home == "record" else (memmap.frame(0), PAGE_SIZE)
+        self._buddy, self._lru = self._start + scheme.buddy, self._start + (scheme.lru or 0)
         self._first, self._first_shift = scheme.first_chunks // 8, scheme.first_chunks % 8 * 8  # word, and bit in it
         self._last, self._last_shift = scheme.last_chunks // 8, scheme.last_chunks % 8 * 8
         self._mask = (1 << 8 * scheme.width) - 1

@@ -16,7 +16,7 @@ The functions carry the kernel's names and its semantics, Linux 3.10, x86_64, SL
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -160,6 +160,9 @@ class PageLike(Protocol):
     def __getitem__(self, name: str) -> Any: ...
 
     def head(self) -> PageLike: ...
+
+
+Question = tuple[str, Callable[[Any], Any], str]  # what is asked of a page, in the kernel's words; the test; its field
 
 
 def s32(value: Any) -> Any:

@@ -28,6 +28,8 @@ class PoolStructure(Observed):
     `tenants` and `mine` are what the model remembers besides, to be able to warn: zbud keeps no such books.
     """
 
+    idle = "the pool is empty"  # why zbud has nothing to do, when it has nothing to do
+
     def __init__(
         self,
         version: str = "linux-3.11",

@@ -81,9 +81,12 @@ class Timeline(Deeds):
         header["evictor"] = evict if isinstance(evict, str) or evict is None else "a function"
         if isinstance(evict, str) and evict not in EVICTORS:
             raise ValueError(f"unknown evictor {evict!r}; known: {', '.join(EVICTORS)}")
-        super().__init__(header, EVICTORS[evict] if isinstance(evict, str) else evict)
+        self._begin(header, EVICTORS[evict] if isinstance(evict, str) else evict)
+
+    def _begin(self, header: dict[str, Any], evict: Evictor | None) -> None:
+        Deeds.__init__(self, header, evict)
         self._saved: dict[int, Any] = {0: self.pool.save()}  # copies of the pool, by position
-        self._every = max(64, pages // 4)  # how far apart
+        self._every = max(64, header["pages"] // 4)  # how far apart
 
     # ------------------------------------------------------------------ replaying
 
@@ -263,6 +266,10 @@ class Timeline(Deeds):
     def empty(cls, header: dict[str, Any]) -> Timeline:
         """A timeline without events, as the header of a timeline or of a trace describes it."""
         try:
+            if "kernel" in header:
+                from .realpool import RealTimeline
+
+                return RealTimeline(header["kernel"])
             if header["version"] not in VERSIONS:
                 raise RecordingError(f"it is of zbud version {header['version']!r}; known: {', '.join(VERSIONS)}")
             if header["format"] == "zbud-trace":

@@ -14,19 +14,16 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import linux_6_1, linux_6_12
-from .demonstrate.recogniser import Score
+from .demonstrate.recogniser import Score, implicit
 from .peekers import of
 from .peekers.linux_6_1.report import KPF
 from .peekers.report import kpf_names
 
 if TYPE_CHECKING:
-    import numpy as np
 
     from .kernel import Recording
-    from .page import Columns
 
 FILES = ("kpageflags", "kpagecount")
 
@@ -90,16 +87,9 @@ def compare_pfns(recording: Recording, file: str) -> EveryPfn:
     return EveryPfn(file, len(said), changed, differ)
 
 
-def implicit(p: Columns, release: str) -> np.ndarray[Any, Any]:
-    """The implicit tag of 30 May 2013 (source: seed) by the accessors of 6.1, or of 6.12 where slab is a type."""
-    slab = linux_6_1.PageSlab(p) if release == "6.1" else linux_6_12.page_type(p.head(), "slab")
-    found: np.ndarray[Any, Any] = ~slab & (linux_6_1.page_count(p) > 0) & (linux_6_1.mapcount(p) <= 0)
-    return found
-
-
 def score(recording: Recording) -> Score:
     """How well the implicit tag tells the zbud pages of a real machine from all others, these by their kpageflags."""
-    taken = implicit(recording.memmap().pages(), recording.release).nonzero()[0].tolist()
+    taken = implicit(recording.memmap().pages()).nonzero()[0].tolist()
     mine = set(recording.zbud_pfns)
     others = Counter(
         " ".join(kpf_names(recording.kpageflags[pfn], KPF)) or "no flag" for pfn in taken if pfn not in mine

@@ -13,11 +13,12 @@ from ..page_alloc import KernelPages
 from ..peekers.machine import Machine
 from ..peekers.rules import Visit
 from ..peekers.tell import ending
-from ..struct_page import CHUNK, RECORD, STRUCT_PAGE
+from ..realpool import RealPool
+from ..struct_page import CHUNK, RECORD
 from ..versions import Handle
 from ..zbud import ZbudPool
 from .judge import WORDS, Scene, Verdict, anyone, drain, in_the_window, judged, outcome
-from .readers import READERS, Reader
+from .readers import READERS, Column, Reader
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,18 @@ class Finding:
     `record` is the record as it was before.
     """
 
-    reader: Reader
+    reader: Column
     visit: Visit
     verdict: Verdict | None
     reads: frozenset[int]
     writes: frozenset[int]
     record: bytes
+    heard: str = ""
 
     @property
     def why(self) -> str:
-        """What came of it, in a sentence."""
-        return self.verdict.why if self.verdict else ending(self.visit)
+        """What came of it, in a sentence, and what the real kernel said of the page, where that was recorded."""
+        return (self.verdict.why if self.verdict else ending(self.visit)) + self.heard
 
     def after(self, item: int | None = None) -> bytes:
         """The record after item number `item` of the visit's story, by default at its end."""
@@ -72,8 +74,13 @@ def face(pool: ZbudPool, pfn: int, readers: Iterable[str] = READERS, *, races: b
     With `races`, zbud also goes on in the middle of a visit, in all the ways there are, wherever the reader has zbud's
     data changed for a moment; what is worse then is the verdict, and it says that it takes a race.  (Not in a pool that
     is damaged already.)
+    Before readers of a later kernel no pool goes on: there are no races.
     Raises IndexError for a page outside of the memmap, ValueError for a pool whose pages come from the arena.
     """
+    if isinstance(pool, RealPool):
+        from .real import face as later
+
+        return later(pool, pfn, readers)
     before = pool.save()
     try:
         scene = Here(pool)
@@ -89,28 +96,28 @@ def _finding(scene: Here, reader: Reader, pfn: int, races: bool) -> Finding:
     for _ in visit:
         pass
     verdict = judged(scene, reader, pfn, visit) if pfn in scene.pool.mine else None
-    reads = {byte for at, name, _ in visit.seen if at == visit.page.address and name for byte in _bytes(name)}
-    at = visit.page.address
-    writes = {address + i - at for address, size, _, _ in visit.writes for i in range(size)}
     scene.back()
     if verdict and races and verdict.word in WORDS[:3]:
         raced = [v for v in in_the_window(scene, reader, [pfn]) if WORDS.index(v.word) > WORDS.index(verdict.word)]
         verdict = replace(max(raced, key=lambda v: v.rank), reads=verdict.reads) if raced else verdict
     if verdict and verdict.word != "ok":
         verdict = replace(verdict, anyone=_of_anyone(reader.name, verdict.word))
-    own = frozenset(byte for byte in writes if 0 <= byte < RECORD)
-    return Finding(reader, visit, verdict, frozenset(reads), own, scene.before(pfn))
+    return Finding(reader, visit, verdict, *touched(visit), scene.before(pfn))
+
+
+def touched(visit: Visit) -> tuple[frozenset[int], frozenset[int]]:
+    """The bytes of the page's own record that a visit has read, and those that it has written."""
+    at, layout = visit.page.address, visit.machine.memmap.layout
+    fields = [layout[name] for address, name, _ in visit.seen if address == at and name]
+    reads = {byte for f in fields for byte in range(f.offset, f.offset + f.size)}
+    writes = {address + i - at for address, size, _, _ in visit.writes for i in range(size)}
+    return frozenset(reads), frozenset(byte for byte in writes if 0 <= byte < RECORD)
 
 
 @cache
 def _of_anyone(reader: str, word: str) -> bool:
     """Whether the reader does as much to any kernel page."""
     return anyone(READERS[reader], Verdict(word, ""))
-
-
-def _bytes(name: str) -> range:
-    field = STRUCT_PAGE[name]
-    return range(field.offset, field.offset + field.size)
 
 
 Deed = tuple[str, int]  # a method of pools, and its argument: free and a handle, alloc and bytes

@@ -7,15 +7,18 @@ is declared here, and a test sends every reader to a plain kernel page to see wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from ..peekers import PEEKERS
-from ..peekers.machine import LRU_LOCK
+from ..memmap import Memmap
+from ..page_alloc import PageAllocator
+from ..peekers import PEEKERS, of
+from ..peekers.machine import LRU_LOCK, Machine
 from ..peekers.report import KPF, SLABS, kpf_names
 from ..peekers.rules import Steps, Visit
+from ..releases import LINUX_3_10, Release
 
 TAKES, DECIDES, REPORTS = "takes a reference", "decides and acts", "reports"
 BUSY, IO_ERROR = -16, -5
@@ -103,14 +106,37 @@ _ALL = (
 READERS = {reader.name: reader for reader in _ALL}
 
 
-def begin(name: str, around: Any, pfn: int) -> Visit:
-    """A visit by name, ready to be taken step by step: of a reader of READERS, or of any other peeker of PEEKERS.
+class Column(Protocol):
+    """What readers of all kernels have in common."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def peeker(self) -> str: ...
+    @property
+    def does(self) -> str: ...
+    def visit(self, around: Any, pfn: int) -> Visit: ...
+
+
+def readers_of(release: Release) -> Mapping[str, Column]:
+    """The readers that pages have to face in a kernel, by name: READERS, or those of real.py."""
+    if release is LINUX_3_10:
+        return READERS
+    from .real import readers
+
+    return readers(release)
+
+
+def begin(name: str, around: Machine | Memmap | PageAllocator, pfn: int) -> Visit:
+    """A visit by name, ready to be taken step by step: of a reader that pages have to face, or of any other peeker.
 
     Where both have the name, the reader is meant: `unpoison` poisons first.  Raises ValueError for an unknown name,
     IndexError for a page outside of the memmap.
     """
-    if name in READERS:
-        return READERS[name].visit(around, pfn)
-    if name not in PEEKERS:
-        raise ValueError(f"unknown reader {name!r}; known: {', '.join(dict.fromkeys((*READERS, *PEEKERS)))}")
-    return PEEKERS[name].steps(around, pfn)
+    release = (around if isinstance(around, Memmap) else around.memmap).release
+    readers, peekers = readers_of(release), of(release.name)
+    if name in readers:
+        return readers[name].visit(around, pfn)
+    if name not in peekers:
+        raise ValueError(f"unknown reader {name!r}; known: {', '.join(dict.fromkeys((*readers, *peekers)))}")
+    return peekers[name].steps(around, pfn)

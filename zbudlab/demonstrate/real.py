@@ -8,17 +8,22 @@ what-if here: the layout moved since 2013.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..dressings import DRESSINGS, Cell, Compared, Dressing, compare_cells, model_outcome, plain_page
 from ..kernel import load, releases
 from ..linux_6_1 import PG_6_1, RELEASE
 from ..memmap import Memmap
+from ..page_alloc import PageAllocator
 from ..peekers import of
 from ..peekers.machine import Machine
 from ..peekers.rules import Visit
+from ..realpool import RealPool
+from ..releases import Release
 from ..schemes import LATER_SCHEMES, Scheme
+from ..witness import FILES
+from .face import Finding, touched
 from .judge import WORDS, Matrix, Verdict
 from .judge import matrix as matrix_of_2013
 from .readers import DECIDES, REPORTS, TAKES
@@ -55,6 +60,11 @@ class Reader:
     leaves: tuple[str, ...] = ()
     luck: bool = False  # it takes that the neighbour is given back
 
+    def visit(self, around: Machine | Memmap | PageAllocator, pfn: int) -> Visit:
+        """A visit, ready to be taken step by step."""
+        release = (around if isinstance(around, Memmap) else around.memmap).release
+        return of(release.name)[self.peeker].steps(around, pfn)
+
 
 READERS = {
     reader.name: reader
@@ -70,6 +80,11 @@ READERS = {
         Reader("show_mem", "show_mem", REPORTS, ("ok",), "show_mem"),
     )
 }
+
+
+def readers(release: Release) -> Mapping[str, Reader]:
+    """Those of READERS that the model has for a release."""
+    return {name: reader for name, reader in READERS.items() if reader.peeker in of(release.name)}
 
 
 def matrix(
@@ -132,21 +147,21 @@ def verdict(scheme: str, reader: Reader, real: dict[tuple[str, str], Compared]) 
     return replace(worst, reads=reads, anyone=worst.word != "ok" and _plain_is_as_bad(reader, worst))
 
 
-def _plain_is_as_bad(reader: Reader, worst: Confirmed) -> bool:
-    plain = judged(DRESSINGS["plain"], reader)
+def _plain_is_as_bad(reader: Reader, worst: Confirmed, release: Release = RELEASE) -> bool:
+    plain = judged(DRESSINGS["plain"], reader, release)
     return WORDS.index(plain.word) >= WORDS.index(worst.word)
 
 
-def judged(dressing: Dressing, reader: Reader) -> Confirmed:
+def judged(dressing: Dressing, reader: Reader, release: Release = RELEASE) -> Confirmed:
     """What came of a visit to a page that is dressed like that."""
-    memmap = Memmap(16, base_pfn=PAGE & ~7, ram=(), release=RELEASE)
+    memmap = Memmap(16, base_pfn=PAGE & ~7, ram=(), release=release)
     for pfn in memmap.pfns:
         plain_page(memmap, pfn, KERNEL_PAGE)
     page = memmap.page(PAGE)
     plain = page.raw
     dressing.put_on(page)
     before = page.raw
-    visit = of(RELEASE.name)[reader.peeker].visit(Machine(memmap), PAGE)
+    visit = of(release.name)[reader.peeker].visit(Machine(memmap), PAGE)
     reads = tuple(dict.fromkeys(name for at, name, _ in visit.seen if at == visit.page.address and name))
     word, why = _judged(reader, visit, plain, before, page.raw)
     return Confirmed(word, why, luck=word != "ok" and reader.luck, reads=reads, dressing=dressing.name)
@@ -182,3 +197,43 @@ def outcome(reader: Reader, visit: Visit) -> str:
     if visit.returned and reader.name == "page_is_buddy":
         return "merged" if visit.value else "ok"
     return model_outcome("compact" if reader.name == "migrate_scanner" else reader.done or reader.peeker, [visit])
+
+
+# ---------------------------------------------------------------------- a page of a recorded machine
+
+
+def face(pool: RealPool, pfn: int, names: Iterable[str]) -> list[Finding]:
+    """Send readers, by name, to a page of a recorded machine, each as if it were the only one; nothing is left of it.
+
+    What the kernel's own files said of the page is told as well, as long as its record is the recorded one.
+    """
+    known, machine = readers(pool.memmap.release), Machine.of(pool.pages)
+    found = []
+    for name in names:
+        mark, before = machine.mark(), pool.memmap.page(pfn).raw
+        visit = known[name].visit(machine, pfn)
+        for _ in visit:
+            pass
+        verdict = _of_real_page(pool, known[name], visit, before) if pfn in pool.mine else None
+        found.append(Finding(known[name], visit, verdict, *touched(visit), before, _heard(pool, visit, before)))
+        machine.undo(mark)
+    return found
+
+
+def _of_real_page(pool: RealPool, reader: Reader, visit: Visit, before: bytes) -> Verdict:
+    release = pool.memmap.release
+    word, why = _judged(reader, visit, before, before, pool.memmap.page(visit.pfn).raw)
+    found = Confirmed(word, why, luck=word != "ok" and reader.luck)
+    return Verdict(word, why, luck=found.luck, anyone=word != "ok" and _plain_is_as_bad(reader, found, release))
+
+
+def _heard(pool: RealPool, visit: Visit, before: bytes) -> str:
+    """What /proc said of the page when it was recorded."""
+    recording, file = pool.recording, visit.peeker.name
+    if file not in FILES or before != recording.record(visit.pfn):
+        return ""
+    said = getattr(recording, file)[visit.pfn]
+    if said == visit.value:
+        return "; the kernel said so too"
+    changed = " (the page changed meanwhile)" if visit.pfn in recording.changed else ""
+    return f"; the kernel said {said:#x}{changed}"

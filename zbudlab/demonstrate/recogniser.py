@@ -11,6 +11,10 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from ..dress import COMPOUND, dress
+from ..linux_6_1 import PageSlab as slab_6_1
+from ..linux_6_1 import mapcount as mapcount_6_1
+from ..linux_6_1 import page_count as count_6_1
+from ..linux_6_12 import PageSlab as slab_6_12
 from ..memmap import Memmap
 from ..page_alloc import KernelPages, alloc_block
 from ..schemes import Scheme
@@ -24,9 +28,17 @@ MIX = {
 }  # fmt: skip
 
 
+_ASKED = {  # what the three questions are in each kernel
+    "3.10": (PageSlab, page_count, page_mapcount),
+    "6.1": (slab_6_1, count_6_1, mapcount_6_1),
+    "6.12": (slab_6_12, count_6_1, mapcount_6_1),
+}
+
+
 def implicit(p: Any) -> Any:
-    """The predicate, on one page or on whole columns."""
-    return (PageSlab(p) ^ True) & (page_count(p) > 0) & (page_mapcount(p) <= 0)
+    """The predicate, by the accessors of the page's own kernel; on one page or on whole columns."""
+    slab, users, maps = _ASKED[p.memmap.release.name]
+    return (slab(p) ^ True) & (users(p) > 0) & (maps(p) <= 0)
 
 
 class Score(NamedTuple):

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from ..demonstrate.face import Finding
 from ..demonstrate.judge import WORDS as VERDICTS
 from ..peekers.tell import StoryLine, ending, story_lines
+from ..realpool import RealPool
 from ..rows import count
 from ..struct_page import CHUNK, RECORD
 from ..timeline import Timeline
 from ..words import letter
 from .kit import WIDE, Fig, Picture
-from .page import CHUNKS, WORDS, record, strip, strip_text, written
+from .page import CHUNKS, record, strip, strip_text, words_of, written
 from .palette import TAGS
 from .timeline import draw_timeline
 
@@ -68,7 +69,10 @@ def bench_picture(bench: Bench, width: int = WIDE, *, parts: bool = False) -> Pi
         f"A page ({TAGS[tag]}) of a pool of scheme {pool.scheme.name}; {bench.reader}: {_verdict(bench.chosen)}",
         width,
     )
-    fig.say(f"p{bench.pfn} ({TAGS[tag]}), scheme {pool.scheme.name}, before {len(bench.findings)} readers, Linux 3.10")
+    kernel = pool.memmap.release.name + ", as recorded" * isinstance(pool, RealPool)
+    fig.say(
+        f"p{bench.pfn} ({TAGS[tag]}), scheme {pool.scheme.name}, before {len(bench.findings)} readers, Linux {kernel}"
+    )
     y = _page(fig, bench, tag, parts)
     y = _record(fig, bench, y + 10)
     y = _table(fig, bench, y + 26, parts)
@@ -116,8 +120,9 @@ def _record(fig: Fig, bench: Bench, y: float) -> float:
         fig.say(f"  {label:6} {' '.join(raw[i : i + 8].hex() for i in range(0, RECORD, 8))}")
         y += 22
     pieces = written(pool) if overlay else {}
+    words = words_of(pool.memmap.release)
     for i, x in enumerate(lefts):
-        name = ", ".join(pieces.get(i, [] if i in (1, 2, 3, 4, 5, 6, 7) and overlay else [WORDS[i]]))
+        name = ", ".join(pieces.get(i, [] if i in (1, 2, 3, 4, 5, 6, 7) and overlay else [words[i]]))
         short = name.replace("_chunks", "") if overlay else name
         fig.small(x, y + 10, short if fig.wide else short[:12], fill="Z" if i in pieces else "dim")
     y += 18
@@ -141,13 +146,14 @@ def _changed(bench: Bench, before: bytes, after: bytes) -> list[str]:
         if old != new:
             step = " + 2^32" if new - old == 1 << 32 else " \u2212 2^32" if old - new == 1 << 32 else ""
             told.append(f"{name} {old:#x} \u2192 {new:#x}{step}")
-    for name, offset in (("_mapcount", 24), ("_count", 28)):
-        old, new = (int.from_bytes(raw[offset : offset + 4], "little", signed=True) for raw in (before, after))
+    release = pool.memmap.release
+    for name in ("_mapcount", release.references):
+        at = release.layout[name].offset
+        old, new = (int.from_bytes(raw[at : at + 4], "little", signed=True) for raw in (before, after))
         if old != new:
             told.append(f"{name} {old} \u2192 {new}")
     if before[:8] != after[:8]:
         old, new = (int.from_bytes(raw[:8], "little") for raw in (before, after))
-        release = pool.memmap.release
         for sign, bits in (("set", new & ~old), ("clear", old & ~new)):
             told += [f"{sign} PG_{name}" for name in release.flag_names(bits)]
     return told

@@ -27,11 +27,6 @@ def words_of(release: Release) -> tuple[str, ...]:
     return tuple(next((f.name for f in fields if f.offset == at), "padding") for at in range(0, RECORD, 8))
 
 
-def count_of(release: Release) -> str:
-    """What a kernel calls the number of references to a page; it lies in the upper half of the word of _mapcount."""
-    return "_count" if "_count" in release.layout else "_refcount"
-
-
 WORDS = words_of(LINUX_3_10)
 
 
@@ -112,7 +107,7 @@ def values(memmap: Memmap, pfn: int, pool: ZbudPool | None = None) -> dict[str, 
         if p[name] >> 47:  # a kernel address
             lru = release.layout["lru.next"].offset
             told[name] = leads(memmap, pool, p.address + (lru if name.startswith("lru") else 0), p[name])
-    counts = {name: str(p[name]) for name in ("_mapcount", count_of(release))}
+    counts = {name: str(p[name]) for name in ("_mapcount", release.references)}
     return told | counts
 
 
@@ -190,7 +185,7 @@ def _struct_page(
     fig.small(left + 74, y + 2, "as the kernel reads it", fill="dim")
     lefts = record(fig, left, y + 42, CHUNKS * chunk, p.raw, tone="Z" if overlay else "h2")
     word = lefts[1] - lefts[0] - 4
-    names, count = words_of(memmap.release), count_of(memmap.release)
+    names, count = words_of(memmap.release), memmap.release.references
     for x, name in zip(lefts, names, strict=True):
         fig.small(x, y + 20, name, fill="dim")
         fig.text(x, y + 35, told[name][: int(word / 6)], 11, mono=name == "_mapcount")

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from ..kernel import RecordedMemmap
+from ..linux_6_1 import QUESTIONS as QUESTIONS_6_1
+from ..linux_6_1 import types as types_6_1
+from ..linux_6_12 import QUESTIONS as QUESTIONS_6_12
+from ..linux_6_12 import types as types_6_12
 from ..memmap import KernelOops, Memmap
 from ..page import Page
-from ..releases import LINUX_3_10
+from ..releases import COMPOUND, LINUX_3_10
 from ..rows import count
-from ..schemes import FLAGS, SLAB_CACHE
+from ..schemes import NEW_FLAG, SLAB_CACHE
 from ..struct_page import (
     CHUNK,
     PAGE_SIZE,
     RECORD,
     SLUB_PAGE,
-    STRUCT_PAGE,
     Field,
     PageAnon,
     PageBuddy,
@@ -29,30 +32,45 @@ from ..struct_page import (
     PageReserved,
     PageSlab,
     PageTail,
+    Question,
     page_count,
     page_mapcount,
     page_mapped,
-    page_zone,
 )
 from ..words import letter, where
 from ..zbud import ZbudPool
 
 POINTER, NUMBER, FLAGS_WORD, TAG, NOTHING = "pointer", "number", "word of flags", "tag", "nothing"
-LEADS = {"mapping", "freelist", "next", "slab_cache", "buddy.next", "buddy.prev", "lru.next", "lru.prev"}
+LEADS = {
+    "mapping", "freelist", "next", "slab_cache", "buddy.next", "buddy.prev", "lru.next", "lru.prev", "compound_head",
+    "memcg_data",
+}  # fmt: skip
 
-# Questions that the kernel puts to a page, in its own words, and the field that decides each.
-PREDICATES: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
-    ("PageSlab(p)", PageSlab, "flags"),
-    ("PageReserved(p)", PageReserved, "flags"),
-    ("PageLRU(p)", PageLRU, "flags"),
-    ("PageTail(p)", PageTail, "flags"),
-    ("PageAnon(p)", PageAnon, "mapping"),
-    ("PageKsm(p)", PageKsm, "mapping"),
-    ("PageBuddy(p)", PageBuddy, "_mapcount"),
-    ("page_mapped(p)", page_mapped, "_mapcount"),
-    ("page_mapcount(p) <= 0", lambda p: page_mapcount(p) <= 0, "_mapcount"),
-    ("page_count(p) > 0", lambda p: page_count(p) > 0, "_count"),
-)
+# Questions that a kernel puts to a page, in its own words, and the field that decides each.
+PREDICATES: dict[str, tuple[Question, ...]] = {
+    "3.10": (
+        ("PageSlab(p)", PageSlab, "flags"),
+        ("PageReserved(p)", PageReserved, "flags"),
+        ("PageLRU(p)", PageLRU, "flags"),
+        ("PageTail(p)", PageTail, "flags"),
+        ("PageAnon(p)", PageAnon, "mapping"),
+        ("PageKsm(p)", PageKsm, "mapping"),
+        ("PageBuddy(p)", PageBuddy, "_mapcount"),
+        ("page_mapped(p)", page_mapped, "_mapcount"),
+        ("page_mapcount(p) <= 0", lambda p: page_mapcount(p) <= 0, "_mapcount"),
+        ("page_count(p) > 0", lambda p: page_count(p) > 0, "_count"),
+    ),
+    "6.1": QUESTIONS_6_1,
+    "6.12": QUESTIONS_6_12,
+}
+
+
+# The names of a page's types: in 3.10 there were none yet, but for what is one of them now.
+TYPED: dict[str, Callable[[Page], list[str]]] = {
+    "3.10": lambda p: ["buddy"] if PageBuddy(p) else [],
+    "6.1": types_6_1,
+    "6.12": types_6_12,
+}
 
 
 @dataclass(frozen=True)
@@ -117,21 +135,19 @@ def place(memmap: Memmap, pool: ZbudPool | None, home: int, address: int, pfn: i
 
 
 def readings(memmap: Memmap, pfn: int, pool: ZbudPool | None = None, *, slab: bool = False) -> list[Reading]:
-    """The readings of a page's record: struct page, zbud's if there is a pool, and (if `slab`) SLUB's.
+    """The readings of a page's record: struct page, zbud's if there is a pool, and (if `slab`) SLUB's of Linux 3.10.
 
-    Raises IndexError for a pfn outside the memmap, ValueError for records of another kernel than Linux 3.10.
+    Raises IndexError for a pfn outside the memmap.
     """
-    if memmap.release is not LINUX_3_10:
-        raise ValueError(f"these are records of Linux {memmap.release.name}; the readings here are those of 3.10")
     page = memmap.page(pfn)
     found = [_struct_page(page, pool)]
-    if slab:
+    if slab and memmap.release is LINUX_3_10:
         found.append(_slab_page(page, pool))
     if pool is not None:
         overlay = _overlay(page, pool)
         if pool.scheme.home == "record":
             found.insert(1, overlay)
-        else:
+        elif pfn in pool.mine or not isinstance(memmap, RecordedMemmap):
             found.append(_elsewhere(page, pool, overlay))
     return found
 
@@ -145,15 +161,31 @@ def of_zbud(page: Page, pool: ZbudPool | None) -> Reading | None:
 
 
 def _struct_page(p: Page, pool: ZbudPool | None) -> Reading:
-    shown = [f for f in STRUCT_PAGE.values() if f.name not in ("pfmemalloc", "first_page")]
-    fields = tuple(_told(p, pool, f) for f in shown)
-    return Reading("page", STRUCT_PAGE.title, "K", p.address, p.raw, fields)
+    fields = tuple(_told(p, pool, f) for f in shown(p))
+    return Reading("page", p.memmap.layout.title, "K", p.address, p.raw, fields)
+
+
+def shown(p: Page) -> list[Field]:
+    """The fields of struct page by the names that fit this page: of a union, one name for each byte.
+
+    Of a tail, a later kernel reads the link to its head; of the record behind a head, what it tells of the whole.
+    """
+    layout, release = p.memmap.layout, p.memmap.release
+    if release is LINUX_3_10 or not release.tail(p):
+        return release.plain
+    behind_head = release.head(p) == p.address - RECORD
+    special = [layout[name] for name in COMPOUND if name in layout and (behind_head or name == "compound_head")]
+    taken = {byte for f in special for byte in range(f.offset, f.offset + f.size)}
+    plain = [f for f in release.plain if taken.isdisjoint(range(f.offset, f.offset + f.size))]
+    return sorted([*special, *plain], key=lambda f: f.offset)
 
 
 def _told(p: Page, pool: ZbudPool | None, f: Field) -> Told:
     value = p[f.name]
     words = _WORDS[f.name](p, value) if f.name in _WORDS else ""
-    led = place(p.memmap, pool, p.address + 32, value, p.pfn)
+    led = place(p.memmap, pool, p.address + p.memmap.layout["lru.next"].offset, value, p.pfn)
+    if f.name == "compound_head":
+        led = place(p.memmap, pool, 0, value - 1, p.pfn)
     if f.name.startswith("lru") or (not words and value >> 47 == 0x1FFFF):
         words = led
     kind = {"flags": FLAGS_WORD, "padding": NOTHING}.get(f.name, POINTER if f.name in LEADS else NUMBER)
@@ -169,15 +201,21 @@ def _value(f: Field, value: int) -> str:
 
 
 def _flags(p: Page, value: int) -> str:
-    names = [name for name, bit in FLAGS.items() if bit < p.memmap.nr_pageflags and value >> bit & 1]
-    return ", ".join(f"PG_{name}" for name in names) or f"zone {page_zone(value)}, no PG_ bit"
+    release = p.memmap.release
+    bits = {**release.flags, **(NEW_FLAG if p.memmap.nr_pageflags > len(release.flags) else {})}
+    names = [name for name, bit in bits.items() if value >> bit & 1]
+    return ", ".join(f"PG_{name}" for name in names) or f"zone {release.zones[release.zone(value)]}, no PG_ bit"
 
 
 def _mapping(p: Page, value: int) -> str:
-    if PageKsm(p):
+    if p.memmap.release is not LINUX_3_10 and p.memmap.release.tail(p):
+        return "of a tail, its head's is asked"
+    if value & 3 == 3:
         return "both low bits: PageKsm says yes"
-    if PageAnon(p):
+    if value & 1:
         return "odd: PageAnon says yes"
+    if value & 2 and p.memmap.release is not LINUX_3_10:
+        return "bit 1: __PageMovable says yes"
     return "even: PageAnon says no" if value and value >> 47 != 0x1FFFF else ""
 
 
@@ -186,11 +224,14 @@ def _index(p: Page, value: int) -> str:
 
 
 def _mapcount(p: Page, value: int) -> str:
-    if PageBuddy(p):
+    types = TYPED[p.memmap.release.name](p)
+    if "buddy" in types:
         return "the first page of a free block"
+    if types:
+        return f"a type: {', '.join(types)}"
     if value < -1:
         return "no number of mappings"
-    return f"mapped {count(page_mapcount(p), 'time')}" if value >= 0 else "mapped by nobody"
+    return f"mapped {count(value + 1, 'time')}" if value >= 0 else "mapped by nobody"
 
 
 def _users(p: Page, value: int) -> str:
@@ -198,7 +239,7 @@ def _users(p: Page, value: int) -> str:
 
 
 def _private(p: Page, value: int) -> str:
-    return f"a free block of order {value}" if PageBuddy(p) else ""
+    return f"a free block of order {value}" if "buddy" in TYPED[p.memmap.release.name](p) else ""
 
 
 _WORDS: dict[str, Callable[[Page, int], str]] = {
@@ -207,6 +248,7 @@ _WORDS: dict[str, Callable[[Page, int], str]] = {
     "index": _index,
     "_mapcount": _mapcount,
     "_count": _users,
+    "_refcount": _users,
     "private": _private,
 }
 
@@ -250,7 +292,7 @@ def _pieces(p: Page, pool: ZbudPool, address: int, raw: bytes) -> list[Told]:
     for name, (offset, size) in sorted(pool.scheme.pieces().items(), key=lambda piece: piece[1]):
         value = int.from_bytes(raw[offset : offset + size], "little")
         if name in LEADS:
-            home = address + (pool.scheme.buddy if name.startswith("buddy") else pool.scheme.lru)
+            home = address + (pool.scheme.buddy if name.startswith("buddy") else pool.scheme.lru or 0)
             led = "" if p.pfn not in pool.mine else place(p.memmap, pool, home, value, -1) or "NULL: would oops"
             found.append(Told(name, offset, size, f"{value:#x}", led, POINTER))
         else:
@@ -307,7 +349,7 @@ def said_of(kinds: Iterable[str]) -> str:
 def asked(p: Page, fields: Iterable[str]) -> list[tuple[str, str]]:
     """What the kernel asks of these fields of struct page, and the answer: true, false, or that it would oops."""
     wanted, found = set(fields), []
-    for question, test, field in PREDICATES:
+    for question, test, field in PREDICATES[p.memmap.release.name]:
         if field in wanted:
             try:
                 answer = "true" if test(p) else "false"

@@ -267,7 +267,7 @@ def _sentence(fig: Fig, page: Page, chosen: Pick, zbud: Reading | None, y: float
     fig.say(f"{chosen}  {raw}  " + " ".join(words for words, _ in told))
     y += 32
     lines = [(line, "ink") for line in sentences(page, chosen, kernel, ours)]
-    if any(told.name in ("flags", "_mapcount", "_count") for told in kernel):
+    if any(told.name in ("flags", "_mapcount", "_count", "_refcount") for told in kernel):
         lines.append((verdict(page), "dim"))
     for text, ink in lines:
         source = f" ({SOURCES['seed'].where})" if ink == "dim" else ""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..dress import FREE_COMPOUND_PAGE, FREE_HUGE_PAGE
-from ..memmap import KernelOops, Memmap
+from ..memmap import NOT_RECORDED, KernelOops, Memmap
 from ..page_alloc import KernelPages, PageAllocator
 from ..struct_page import LIST_POISON1, LIST_POISON2, RECORD, ZONES
 from .record import M64, Record
@@ -166,7 +166,7 @@ class Machine:
         try:
             return self.memmap.load(address & M64, size)
         except KernelOops:
-            raise KernelOops(address & M64, "read") from None
+            raise self.nothing_at(address & M64, "read") from None
 
     def write(self, address: int, value: int, size: int = 8) -> None:
         """Put a number there, and remember what was there."""
@@ -175,9 +175,14 @@ class Machine:
             done = (address, size, self.memmap.load(address, size), value)
             self.memmap.store(address, value, size)
         except KernelOops:
-            raise KernelOops(address, "write") from None
+            raise self.nothing_at(address, "write") from None
         self.log.append(done)
         self.writes.append(done)
+
+    def nothing_at(self, address: int, access: str) -> Exception:
+        """What comes of going where this memory has nothing: an oops, unless it is only that it was not recorded."""
+        words = self.memmap.where(address)
+        return Beyond(words) if words.endswith(NOT_RECORDED) else KernelOops(address, access)
 
     def add(self, address: int, change: int) -> None:
         """Add to the 64-bit number there, in one instruction."""

@@ -15,6 +15,7 @@ from ..timeline import EVICTORS, Timeline
 from ..versions import VERSIONS
 from ..workload import RealPage, compressed_size, corpus, stored_size
 from .instrument import Instrument, button
+from .stage import Stage
 
 
 class BuddyLab(Instrument):
@@ -30,7 +31,11 @@ class BuddyLab(Instrument):
     def __init__(self, on: Any = None, *, version: str = "linux-3.11", pages: Sequence[RealPage] | None = None) -> None:
         self.real = list(corpus() if pages is None else pages)
         self._next = 0
-        super().__init__(example(version) if on is None else on)
+        stage = Stage.of(example(version) if on is None else on)
+        if stage.recorded:
+            raise ValueError("BuddyLab plays with a pool, and a recorded one stands still: look at it with PageXray, "
+                             "PeekerBench or MemmapView")  # fmt: skip
+        super().__init__(stage)
 
     def controls(self) -> Iterable[Sequence[ipywidgets.Widget]]:
         narrow, wide = {"button_width": "auto"}, ipywidgets.Layout(width="420px")

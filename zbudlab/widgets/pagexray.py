@@ -21,16 +21,18 @@ class PageXray(Instrument):
     """One record under the x-ray: pick a byte or a field, see what it is to each reader, and change it.
 
     `on` is a timeline, or another instrument to stay in step with; by default two pages of a v12 pool.  `picked` is a
-    part of the picture: "byte:24", "page:_count", "zbud:buddy.prev", "header:lru.next", "slab:inuse".
+    part of the picture: "byte:24", "page:_count", "zbud:buddy.prev", "header:lru.next", "slab:inuse".  On a recording
+    (kernel.load) it has any page of a real machine, as its kernel names the bytes.
 
     Keys while the picture has the focus: arrows move, Enter picks, [ and ] pick the field before and after, s the slab
     reading, u undo, comma and full stop step.
     """
 
     def __init__(self, on: Any = None, *, pfn: int | None = None, picked: str = PICKED, slab: bool = False) -> None:
-        self.picked, self._slab, self._focus = picked, slab, ""
-        self._hot: tuple[Any, set[int]] = (None, set())
         stage = Stage(pair(), 1) if on is None else Stage.of(on)
+        self.picked = "page:_mapcount" if stage.recorded and picked == PICKED else picked
+        self._slab, self._focus = slab, ""
+        self._hot: tuple[Any, set[int]] = (None, set())
         if pfn is not None:
             stage.look(pfn=pfn)
         super().__init__(stage)
@@ -135,6 +137,7 @@ class PageXray(Instrument):
             self.stage.pfn = pfns[0]
         with self.page.hold_trait_notifications():
             self.page.min, self.page.max, self.page.value = pfns[0], pfns[-1], self.stage.pfn
+        self.slab.disabled = self.stage.recorded  # what SLUB read there is known of 3.10 only
         now = self.chosen_bytes
         number = int.from_bytes(now.raw, "little", signed=now.size == 4 and now.told is not None)
         self.value.description = now.told.name if now.told else str(now)

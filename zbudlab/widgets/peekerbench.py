@@ -31,7 +31,8 @@ class PeekerBench(Instrument):
 
     `on` is a timeline, or another instrument to stay in step with; by default a small pool of `scheme`.  `pfn` is the
     page on the bench, `reader` (a name of READERS) the one whose story is told.  Its pages must come from the kernel's
-    allocator: Timeline(..., allocator="kernel").
+    allocator: Timeline(..., allocator="kernel").  On a recording (kernel.load) any page of a real machine stands before
+    the readers of its own kernel.
 
     A reader is chosen by pressing its row, and let loose with its button *run*: what it does is done, and is an event.
     A line of its story shows the record at that moment; with one chosen, *Meanwhile* lets zbud work in that very
@@ -42,12 +43,13 @@ class PeekerBench(Instrument):
     def __init__(
         self, on: Any = None, *, scheme: str = "overlay-v12", pfn: int | None = None, reader: str | None = None
     ) -> None:
-        if reader is not None and reader not in READERS:
-            raise ValueError(f"unknown reader {reader!r}; known: {', '.join(READERS)}")
         self.item: int | None = None
         self._seen: tuple[Any, ...] = ()
         self._found: list[Finding] = []
         stage = Stage(bench_example(scheme), 1) if on is None else Stage.of(on)
+        known = stage.readers
+        if reader is not None and reader not in known:
+            raise ValueError(f"unknown reader {reader!r}; known: {', '.join(known)}")
         if pfn is not None or reader is not None:
             stage.look(pfn, reader)
             stage.book = (stage.book[0], stage.pfn, stage.reader)
@@ -89,7 +91,7 @@ class PeekerBench(Instrument):
         pause = sum(isinstance(one.item, Step) for one in told[: item + 1])
         deed = meanwhile(pool, stage.reader, stage.pfn, pause)
         if deed is None:
-            stage.tell("zbud has nothing to do: the pool is empty")
+            stage.tell(f"zbud has nothing to do: {pool.idle}")
             return
         row = ["f", deed[1].allocation] if isinstance(deed[1], Handle) else ["a", deed[1]]
         self.item = None
@@ -106,7 +108,7 @@ class PeekerBench(Instrument):
         timeline = self.stage.timeline
         deed = consequence(timeline.pool, self.stage.pfn)
         if deed is None:
-            self.stage.tell("zbud has nothing to do: the pool is empty")
+            self.stage.tell(f"zbud has nothing to do: {timeline.pool.idle}")
         else:
             self.stage.do(lambda: getattr(timeline, deed[0])(deed[1]))
 
@@ -159,6 +161,7 @@ class PeekerBench(Instrument):
         if name not in self.scheme.options:
             self.scheme.options = [*SCHEMES, name]
         self.scheme.value = name
+        self.scheme.disabled = self.all.disabled = self.stage.recorded
         self.page.min, self.page.max = pfns[0], pfns[0] + header["pages"] - 1
         self.page.value = self.stage.pfn
         if self.stage.reader not in STORY and self.stage.reader in READERS:
@@ -167,7 +170,9 @@ class PeekerBench(Instrument):
     @property
     def readers(self) -> tuple[str, ...]:
         """The readers on show."""
-        return tuple(READERS) if self.all.value or self.stage.reader not in STORY else STORY
+        if self.stage.recorded or self.all.value or self.stage.reader not in STORY:
+            return tuple(self.stage.readers)
+        return STORY
 
     @property
     def findings(self) -> list[Finding]:

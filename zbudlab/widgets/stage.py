@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakSet
 
-from ..demonstrate.readers import READERS
+from ..demonstrate.readers import Column, readers_of
+from ..kernel import Recording
 from ..memmap import KernelOops
 from ..moments import MOMENTS, Moment
 from ..moments import moment as named
+from ..realpool import RealTimeline
 from ..rows import count, fault
 from ..timeline import Timeline
 from ..versions import Handle, ZbudError
@@ -58,11 +60,6 @@ def copied(timeline: Timeline) -> Timeline:
     return copy
 
 
-def reader_of(name: str) -> str:
-    """A reader of READERS by its own name, or by that of its peeker."""
-    return next((reader.name for reader in READERS.values() if name in (reader.name, reader.peeker)), name)
-
-
 class Stage:
     """A timeline that instruments share, and what of it they look at.
 
@@ -77,21 +74,24 @@ class Stage:
 
     @classmethod
     def of(cls, what: Any) -> Stage:
-        """The stage itself, that of another instrument, or a new one on a copy of a timeline."""
+        """The stage itself, that of another instrument, or a new one on a timeline's copy or a recorded machine."""
         if isinstance(what, Stage):
             return what
+        if isinstance(what, Recording):
+            return cls(RealTimeline(what), what.zbud_pfns[0])
         if isinstance(what, Timeline):
             return cls(what)
         stage = getattr(what, "stage", None)
         if not isinstance(stage, Stage):
-            raise TypeError(f"an instrument stands on a Timeline or on another instrument, not on {what!r}")
+            raise TypeError(f"an instrument stands on a Timeline, a Recording or another instrument, not on {what!r}")
         return stage
 
     @in_turn
     def begin(self, timeline: Timeline, pfn: int = 0, reader: str = "memory_failure") -> None:
         """Open a book: this timeline is what the stage starts from and returns to."""
         self.book = timeline, pfn, reader
-        self.timeline, self.pfn, self.reader = copied(timeline), pfn, reader_of(reader)
+        self.timeline, self.pfn = copied(timeline), pfn
+        self.reader = self.reader_of(reader)
         self.tape += 1
 
     @in_turn
@@ -151,7 +151,7 @@ class Stage:
         if pfn is not None and pfn not in pfns:
             raise IndexError(f"pfn {pfn:#x} is outside this memmap ({pfns[0]:#x} to {pfns[-1]:#x})")
         self.pfn = self.pfn if pfn is None else pfn
-        self.reader = self.reader if reader is None else reader_of(reader)
+        self.reader = self.reader if reader is None else self.reader_of(reader)
         return self.tell(f"page p{self.pfn}" + (f", {self.reader}" if reader else ""))
 
     @in_turn
@@ -174,6 +174,21 @@ class Stage:
         """The oops that the machine stands at, in words; empty while it runs."""
         events, now = self.timeline.events, self.timeline.position
         return fault(events[now - 1]) if now else ""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this is a recorded machine."""
+        return isinstance(self.timeline, RealTimeline)
+
+    @property
+    def readers(self) -> Mapping[str, Column]:
+        """The readers that the pages here have to face."""
+        return readers_of(self.timeline.pool.memmap.release)
+
+    def reader_of(self, name: str) -> str:
+        """A reader by its own name, or by that of its peeker; on a recorded machine one that its kernel has."""
+        named = next((reader.name for reader in self.readers.values() if name in (reader.name, reader.peeker)), name)
+        return named if named in self.readers or not self.recorded else next(iter(self.readers))
 
     def tenant(self, pfn: int, slot: str) -> Handle | None:
         """The zpage in a slot of a page, if there is one."""
