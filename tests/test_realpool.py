@@ -182,7 +182,12 @@ def test_a_recorded_machine_has_a_timeline(tmp_path: Path) -> None:
     timeline = RealTimeline("6.1")
     pfn = timeline.pool.recording.zbud_pfns[0]  # type: ignore[attr-defined]
     record = timeline.pool.memmap.record(pfn)
-    timeline.poke(record + 24, (5).to_bytes(8, "little"))
+    timeline.put(pfn, "mapping", 5)
+    assert timeline.events == [["b", f"{record + 24:#x}", "0500000000000000"]]
+    with pytest.raises(KeyError, match="struct page has no '_count'; it has flags, lru.next"):
+        timeline.put(pfn, "_count", 1)
+    with pytest.raises(OverflowError):
+        timeline.put(pfn, "_mapcount", 1 << 33)
     visit = timeline.visit("memory_failure", pfn)
     assert visit.value == -16 and timeline.pool.memmap.page(pfn)["flags"] >> 23 & 1
     looked = PageXray(timeline, pfn=pfn).stage.timeline  # a look into the page is no change of it

@@ -148,6 +148,17 @@ class RealTimeline(Timeline):
     def _build(self) -> ZbudPool:
         return RealPool(self._recording)
 
+    def put(self, pfn: int, field: str, value: int) -> None:
+        """Put a number into a field of a page's struct page, as its kernel names it: an event.
+
+        Raises KeyError for a name that it does not have, OverflowError for a number that does not fit.
+        """
+        page, layout = self.pool.memmap.page(pfn), self.pool.memmap.layout
+        if field not in layout:
+            raise KeyError(f"struct page has no {field!r}; it has {', '.join(layout)}")
+        at = layout[field]
+        self.poke(page.address + at.offset, value.to_bytes(at.size, "little", signed=value < 0))
+
     def under(self, version: str, **place: Any) -> Timeline:
         """There is no other version of what was recorded: raises ZbudError."""
         raise ZbudError(
