@@ -17,7 +17,7 @@ from zbudlab.__main__ import main
 from zbudlab.demonstrate import matrix
 from zbudlab.demonstrate.real import CONFIRMED, NOT_RUN, OTHERWISE, READERS, Confirmed, dressed_schemes
 from zbudlab.dressings import DRESSINGS, Compared, compare_cells, plain_page
-from zbudlab.kernel import Recording
+from zbudlab.kernel import FILES, Recording
 from zbudlab.memmap import KernelOops, Memmap
 from zbudlab.peekers import PEEKERS, of
 from zbudlab.peekers.rules import Peeker
@@ -26,7 +26,7 @@ from zbudlab.releases import LINUX_3_10, Release, release
 from zbudlab.rows import RecordingError
 from zbudlab.schemes import LATER_SCHEMES, SCHEMES
 from zbudlab.struct_page import Field, s32
-from zbudlab.witness import FILES, compare_pfns, score
+from zbudlab.witness import compare_pfns, score
 from zbudlab.zbud import ZbudPool
 
 CELLS = Path(__file__).parent / "data" / "kernel"  # of an earlier run of the same experiments, with every reader

@@ -184,7 +184,7 @@ def test_a_recorded_machine_has_a_timeline(tmp_path: Path) -> None:
     record = timeline.pool.memmap.record(pfn)
     timeline.put(pfn, "mapping", 5)
     assert timeline.events == [["b", f"{record + 24:#x}", "0500000000000000"]]
-    with pytest.raises(KeyError, match="struct page has no '_count'; it has flags, lru.next"):
+    with pytest.raises(KeyError, match=r"struct page has no '_count'; it has flags, lru\.next"):
         timeline.put(pfn, "_count", 1)
     with pytest.raises(OverflowError):
         timeline.put(pfn, "_mapcount", 1 << 33)

@@ -186,7 +186,7 @@ def test_two_instruments_on_one_pool_stay_in_step() -> None:
         in_step(instrument)
         assert instrument.view.line == "free p0 FIRST, 16 chunks: "[:-2]
     assert one.timeline is two.timeline
-    with pytest.raises(TypeError, match="stands on a Timeline or on another instrument, not on 7"):
+    with pytest.raises(TypeError, match="stands on a Timeline, a Recording or another instrument, not on 7"):
         BuddyLab(7)
 
 

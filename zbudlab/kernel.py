@@ -36,6 +36,7 @@ from .survey import BLOCK, NAMES, Progress, Survey, kind, survey
 FORMAT, FORMAT_VERSION = "zbudlab-kernel", 1
 DATA = Path(__file__).parent / "data" / "kernel"
 INDEX = "index.json"
+FILES = ("kpageflags", "kpagecount")  # what the kernel says of each page, recorded
 HEADER = 64  # bytes kept of each zbud page: its first chunk, where the zbud_header lies
 POOL_PAGE = 8 + HEADER  # bytes in the part "pool" for each page: pfn and list, 32 bits each, then the header
 CHANGED = 4 + RECORD  # bytes in the part "changed" for each record: pfn, then the record

@@ -179,6 +179,6 @@ class RealTimeline(Timeline):
 
 
 @lru_cache(2)
-def recorded(source: str) -> Recording:
+def recorded(what: str) -> Recording:
     """A recording by what kernel.load takes; the last ones are kept."""
-    return load(source)
+    return load(what)

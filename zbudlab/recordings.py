@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .kernel import FORMAT, INDEX, load
+from .kernel import FILES, FORMAT, INDEX, load
 from .memmap import KernelOops
 from .rows import FORMAT_VERSION, Difference, RecordingError, Row, digest, read_rows, read_text
 from .struct_page import RECORD
@@ -192,7 +192,7 @@ def check_peekers(path: Path) -> Report:
 def check_kernel(path: Path) -> Report:
     """What a running kernel said of every page, and what its readers did with dressed ones."""
     from .dressings import compare_cells
-    from .witness import FILES, compare_pfns
+    from .witness import compare_pfns
 
     recording = load(path.parent)
     files = [compare_pfns(recording, file) for file in FILES]

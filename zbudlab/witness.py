@@ -22,10 +22,7 @@ from .peekers.linux_6_1.report import KPF
 from .peekers.report import kpf_names
 
 if TYPE_CHECKING:
-
     from .kernel import Recording
-
-FILES = ("kpageflags", "kpagecount")
 
 
 @dataclass(frozen=True)

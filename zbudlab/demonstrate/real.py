@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..dressings import DRESSINGS, Cell, Compared, Dressing, compare_cells, model_outcome, plain_page
-from ..kernel import load, releases
+from ..kernel import FILES, load, releases
 from ..linux_6_1 import PG_6_1, RELEASE
 from ..memmap import Memmap
 from ..page_alloc import PageAllocator
@@ -22,7 +22,6 @@ from ..peekers.rules import Visit
 from ..realpool import RealPool
 from ..releases import Release
 from ..schemes import LATER_SCHEMES, Scheme
-from ..witness import FILES
 from .face import Finding, touched
 from .judge import WORDS, Matrix, Verdict
 from .judge import matrix as matrix_of_2013
