@@ -417,7 +417,7 @@ def test_the_story_of_the_real_pages() -> None:
 
 
 def test_a_recording_does_not_differ_from_itself_and_a_changed_answer_is_named() -> None:
-    shipped, changed = kernel.load("6.1"), kernel.load("6.1")
+    shipped, changed = kernel.load("6.1"), kernel.load(kernel.DATA / "6.1")
     assert record.differences(changed, shipped) == []
     at = next(i for i, c in enumerate(changed.cells) if c.reader == "soft_offline" and c.errno == 5)
     told = changed.cells[at]
@@ -429,7 +429,7 @@ def test_a_recording_does_not_differ_from_itself_and_a_changed_answer_is_named()
 
 
 def test_what_chance_decides_is_no_difference() -> None:
-    shipped, changed = kernel.load("6.1"), kernel.load("6.1")
+    shipped, changed = kernel.load("6.1"), kernel.load(kernel.DATA / "6.1")
     told = kernel.Cell("mapcount_m512", "soft_offline", 1, bytes(64), errno=99)
     unmet = kernel.Cell("plain", "compact_movable", 1, bytes(64), errno=99, met=False)
     others = [c for c in changed.cells if (c.scheme, c.reader) not in ((t.scheme, t.reader) for t in (told, unmet))]

@@ -177,7 +177,7 @@ def test_every_page_of_a_running_kernel(recording: Recording, file: str) -> None
 
 
 def test_a_wrong_word_is_a_difference(recording: Recording) -> None:
-    altered = kernel.load(recording.release)
+    altered = kernel.load(kernel.DATA / recording.release)  # one of its own
     pfn = next(pfn for pfn in altered.zbud_pfns if pfn not in altered.changed)
     altered.kpageflags[pfn] = 1 << 7
     found = compare_pfns(altered, "kpageflags")
@@ -186,7 +186,7 @@ def test_a_wrong_word_is_a_difference(recording: Recording) -> None:
 
 
 def test_a_page_that_changed_is_named_and_not_counted(recording: Recording) -> None:
-    altered = kernel.load(recording.release)
+    altered = kernel.load(kernel.DATA / recording.release)  # one of its own
     pfn = altered.zbud_pfns[5]
     record = bytearray(altered.record(pfn))
     record[48:52] = (3).to_bytes(4, "little")

@@ -13,7 +13,7 @@ from zbudlab.draw.xray import xray_picture
 from zbudlab.invariants import ring
 from zbudlab.kernel import Recording
 from zbudlab.peekers.report import KPF
-from zbudlab.realpool import RealPool, RealTimeline, recorded
+from zbudlab.realpool import RealPool, RealTimeline
 from zbudlab.rows import RecordingError
 from zbudlab.widgets.stage import Stage
 from zbudlab.words import where
@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("release", ["6.1", "6.12"])
 @pytest.fixture(scope="module")
 def pools() -> dict[str, RealPool]:
     """To be looked at: a test that changes one restores it."""
-    return {name: RealPool(recorded(name)) for name in ("6.1", "6.12")}
+    return {name: RealPool(kernel.load(name)) for name in ("6.1", "6.12")}
 
 
 def a_page(r: Recording, flag: str, without: str = "") -> int:
@@ -39,7 +39,7 @@ def a_page(r: Recording, flag: str, without: str = "") -> int:
 @BOTH
 def test_every_link_of_the_real_pool_leads_back(release: str) -> None:
     """The structure's address was found from the links; all lists are whole, and each page is on the one it should."""
-    pool, found = RealPool(recorded(release)), dict[int, int]()
+    pool, found = RealPool(kernel.load(release)), dict[int, int]()
     for i in range(pool.lists):
         for node in ring(pool.memmap, pool.unbuddied(i), f"list {i}"):
             found[pool.data.pfn(node)] = i
@@ -52,7 +52,7 @@ def test_every_link_of_the_real_pool_leads_back(release: str) -> None:
 
 
 def test_the_real_lru_is_whole_and_6_12_has_none() -> None:
-    old, new = RealPool(recorded("6.1")), RealPool(recorded("6.12"))
+    old, new = RealPool(kernel.load("6.1")), RealPool(kernel.load("6.12"))
     assert {old.data.pfn(node) for node in ring(old.memmap, old.lru, "lru")} == old.mine
     assert new.scheme.lru is None and "lru.next" not in new.scheme.pieces() and "lru" not in new.offsets
     assert new.scheme.pieces()["first_chunks"] == (16, 4)
@@ -211,7 +211,7 @@ def test_a_recorded_machine_has_a_timeline(tmp_path: Path) -> None:
 
 @BOTH
 def test_the_instruments_stand_on_a_recording(release: str) -> None:
-    r = recorded(release)
+    r = kernel.load(release)
     bench = PeekerBench(r)
     xray = PageXray(bench)
     assert bench.stage is xray.stage and bench.stage.recorded and bench.stage.pfn == r.zbud_pfns[0]
@@ -236,7 +236,7 @@ def test_the_instruments_stand_on_a_recording(release: str) -> None:
 
 def test_a_pool_to_play_with_is_no_recorded_one() -> None:
     with pytest.raises(ValueError, match="a recorded one stands still: look at it with PageXray"):
-        BuddyLab(recorded("6.1"))
+        BuddyLab(kernel.load("6.1"))
     with pytest.raises(ValueError, match="unknown reader 'ksm'; known: memory_failure"):
-        PeekerBench(recorded("6.1"), reader="ksm")
-    assert Stage.of(recorded("6.12")).reader == "free_as_it_is"
+        PeekerBench(kernel.load("6.1"), reader="ksm")
+    assert Stage.of(kernel.load("6.12")).reader == "free_as_it_is"

@@ -21,13 +21,13 @@ import re
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .memmap import NOT_RECORDED, Memmap
+from .memmap import NOT_RECORDED, Memmap, Saved
 from .releases import release
 from .rows import RecordingError
 from .struct_page import PAGE_SIZE, RECORD, Field, Layout
@@ -83,9 +83,25 @@ class Cell:
 
 
 class RecordedMemmap(Memmap):
-    """A memmap whose frames are those that `headers` has the beginning of."""
+    """The memmap of a recording; its frames are those that the recording has the beginning of.
 
-    headers: Mapping[int, bytes] = {}
+    Who owns a page stays as it was recorded, so copies leave that out; and one of the records as they were recorded
+    takes no room.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(len(recording.pfns), ram=(), release=release(recording.release))
+        self.recorded, self.headers, self.owner = recording.memmap_bytes, recording.headers, recording.owners
+        self.raw[:] = self.recorded
+        self.zero_pfn, self.huge_zero_pfn = recording.facts["zero_pfn"], recording.facts["huge_zero_pfn"]
+
+    def save(self) -> Saved:
+        frames = {pfn: bytes(frame) for pfn, frame in self._frames.items()}
+        records = self.recorded if self.raw == self.recorded else bytes(self.raw)
+        return Saved(records, frames, {}, tuple(self.ram))
+
+    def restore(self, saved: Saved) -> None:
+        super().restore(saved._replace(owner=self.owner))
 
     def has_frame(self, pfn: int) -> bool:
         return pfn in self.headers or super().has_frame(pfn)
@@ -155,16 +171,11 @@ class Recording:
         The owner of each zbud page is noted; of the others, what /proc/kpageflags says.  Of what was in the pages, it
         has the first 64 bytes of zbud's, which were recorded, and zeros behind; going elsewhere is a KernelOops.
         """
-        memmap = RecordedMemmap(len(self.pfns), ram=(), release=release(self.release))
-        memmap.headers = self.headers
-        memmap.raw[:] = self.memmap_bytes
-        memmap.owner.update(self._owners)
-        memmap.zero_pfn, memmap.huge_zero_pfn = self.facts["zero_pfn"], self.facts["huge_zero_pfn"]
-        return memmap
+        return RecordedMemmap(self)
 
     @cached_property
-    def _owners(self) -> dict[int, str]:
-        """A word for who has each page; free ones have none."""
+    def owners(self) -> dict[int, str]:
+        """A word for who has each page, by pfn; free ones have none."""
         words = [OWNERS.get(name, name) for name in NAMES]
         by_flags = {flags: words[kind(flags)] for flags in set(self.kpageflags)}
         owners = {pfn: by_flags[flags] for pfn, flags in enumerate(self.kpageflags) if by_flags[flags]}
@@ -184,14 +195,21 @@ def releases() -> list[str]:
 def load(what: str | Path) -> Recording:
     """A recording: by the release ("6.1") if it is in the package, else from the folder that the field lab wrote.
 
+    One of the package is read once, and the same object from then on: nothing of it is to be changed.
     Raises RecordingError, in one sentence, for what is missing, truncated, altered, or something else altogether.
     """
-    folder = DATA / what if str(what) in releases() else Path(what)
+    return _in_package(DATA / what) if str(what) in releases() else _load(Path(what), str(what))
+
+
+@cache
+def _in_package(folder: Path) -> Recording:
+    return _load(folder, folder.name)
+
+
+def _load(folder: Path, what: str) -> Recording:
     if not (folder / INDEX).is_file():
         known = " and ".join(releases()) or "none"
-        raise RecordingError(
-            f"{str(what)!r} is neither a recorded release ({known}) nor a folder with an {INDEX} in it"
-        )
+        raise RecordingError(f"{what!r} is neither a recorded release ({known}) nor a folder with an {INDEX} in it")
     try:
         index = _index(folder / INDEX)
         found = Recording(index, {name: _part(folder, name, told) for name, told in index["parts"].items()})
@@ -199,7 +217,7 @@ def load(what: str | Path) -> Recording:
         if isinstance(error, RecordingError):
             raise
         raise RecordingError(f"{folder.name}: something is missing from it or malformed ({error!r})") from None
-    found.source = str(what)
+    found.source = what
     return found
 
 

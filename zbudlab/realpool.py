@@ -12,7 +12,6 @@ lead out of the pages, they lead to the heads, in struct zbud_pool; so its addre
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -78,11 +77,10 @@ class RealPool(ZbudPool):
 
     def _stand(self) -> None:
         """Find the structure by the links that lead to it, and put its list heads into memory."""
-        links = dict(self._links())
-        pfn, number = next(
-            (pfn, n) for pfn, n in self.recording.free_chunks.items() if links[self.data.buddy(pfn) + 8] not in links
-        )
-        self.address = links[self.data.buddy(pfn) + 8] - self.offsets["unbuddied"] - 16 * number
+        heads = [(place, there) for place, there in self._links() if not self._is_node(there)]
+        place, head = next(link for link in heads if link[0] % PAGE_SIZE == self.scheme.buddy)
+        number = self.recording.free_chunks[self.data.pfn(place)]
+        self.address = head - self.offsets["unbuddied"] - 16 * number
         self._unbuddied = self.address + self.offsets["unbuddied"]
         self.buddied = self.address + self.offsets["buddied"]
         self.lru = self.address + self.offsets["lru"] if "lru" in self.offsets else -1
@@ -90,11 +88,14 @@ class RealPool(ZbudPool):
         self.memmap.ram.append(range(home, home + 1))
         for head in [*map(self.unbuddied, range(self.lists)), *[self.lru] * (self.lru >= 0)]:
             self.memmap.list_init(head)
-        for place, there in links.items():
-            if there not in links:  # a head: what leads there by next is its last, by prev its first
-                node, is_prev = place & ~15, place & 8
-                self.memmap.store(there + 8 * (not is_prev), node)
+        for place, head in heads:  # the link next that leads there is in the last on the list, prev in the first
+            self.memmap.store(head + 8 - (place & 8), place & ~15)
         self.pages_nr = self.recording.facts["pages_nr"]
+
+    def _is_node(self, address: int) -> bool:
+        """Whether this is the address of a list node in a header."""
+        pfn, offset = divmod(address - self.memmap.frame(0), PAGE_SIZE)
+        return pfn in self.mine and offset in (self.scheme.buddy, self.scheme.lru)
 
     def _links(self) -> Iterator[tuple[int, int]]:
         """Every link in the headers: where it is, and the address in it."""
@@ -139,7 +140,7 @@ class RealTimeline(Timeline):
     """
 
     def __init__(self, what: Recording | str) -> None:
-        recording = what if isinstance(what, Recording) else recorded(what)
+        recording = what if isinstance(what, Recording) else load(what)
         header = {"format": FORMAT, "format_version": FORMAT_VERSION, "version": "linux-5.14"}
         header |= {"kernel": recording.source, "pages": len(recording.pfns)}
         self._recording = recording
@@ -176,9 +177,3 @@ class RealTimeline(Timeline):
     def __repr__(self) -> str:
         told = f"event {self.position} of {len(self.events)}"
         return f"<RealTimeline: Linux {self._recording.release} as recorded, {told}>"
-
-
-@lru_cache(2)
-def recorded(what: str) -> Recording:
-    """A recording by what kernel.load takes; the last ones are kept."""
-    return load(what)
