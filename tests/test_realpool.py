@@ -113,6 +113,7 @@ def test_what_the_kernel_of_its_time_makes_of_a_page(pools: dict[str, RealPool],
     assert "the first page of a free block" in told[free] and "PageBuddy(p)" in told[free]
     assert ("a type: slab" in told[slab]) == (release == "6.12")
     assert ("PG_slab" in told[slab]) == (release == "6.1")
+    assert implicit(pool.memmap.page(pool.recording.zbud_pfns[0])) and not implicit(pool.memmap.page(slab))
     for pfn, words in told.items():
         assert f"30 May, is {str(bool(implicit(pool.memmap.page(pfn)))).lower()} here" in words
     assert "list poison" in xray_picture(pool.memmap, r.zbud_pfns[0], pool).text
@@ -191,7 +192,8 @@ def test_a_recorded_machine_has_a_timeline(tmp_path: Path) -> None:
     visit = timeline.visit("memory_failure", pfn)
     assert visit.value == -16 and timeline.pool.memmap.page(pfn)["flags"] >> 23 & 1
     looked = PageXray(timeline, pfn=pfn).stage.timeline  # a look into the page is no change of it
-    assert [change.what for change in looked.changes(2)] == ["flags"]
+    assert [[change.what for change in looked.changes(i)] for i in (1, 2)] == [["mapping"], ["flags"]]
+    assert looked.pool.memmap.owner[pfn] == "zbud"
     timeline.dump(tmp_path / "real.jsonl")
     again = Timeline.load(tmp_path / "real.jsonl")
     assert isinstance(again, RealTimeline) and again.events == timeline.events

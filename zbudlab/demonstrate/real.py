@@ -146,21 +146,21 @@ def verdict(scheme: str, reader: Reader, real: dict[tuple[str, str], Compared]) 
     return replace(worst, reads=reads, anyone=worst.word != "ok" and _plain_is_as_bad(reader, worst))
 
 
-def _plain_is_as_bad(reader: Reader, worst: Confirmed, release: Release = RELEASE) -> bool:
-    plain = judged(DRESSINGS["plain"], reader, release)
+def _plain_is_as_bad(reader: Reader, worst: Confirmed) -> bool:
+    plain = judged(DRESSINGS["plain"], reader)
     return WORDS.index(plain.word) >= WORDS.index(worst.word)
 
 
-def judged(dressing: Dressing, reader: Reader, release: Release = RELEASE) -> Confirmed:
+def judged(dressing: Dressing, reader: Reader) -> Confirmed:
     """What came of a visit to a page that is dressed like that."""
-    memmap = Memmap(16, base_pfn=PAGE & ~7, ram=(), release=release)
+    memmap = Memmap(16, base_pfn=PAGE & ~7, ram=(), release=RELEASE)
     for pfn in memmap.pfns:
         plain_page(memmap, pfn, KERNEL_PAGE)
     page = memmap.page(PAGE)
     plain = page.raw
     dressing.put_on(page)
     before = page.raw
-    visit = of(release.name)[reader.peeker].visit(Machine(memmap), PAGE)
+    visit = of(RELEASE.name)[reader.peeker].visit(Machine(memmap), PAGE)
     reads = tuple(dict.fromkeys(name for at, name, _ in visit.seen if at == visit.page.address and name))
     word, why = _judged(reader, visit, plain, before, page.raw)
     return Confirmed(word, why, luck=word != "ok" and reader.luck, reads=reads, dressing=dressing.name)
@@ -213,17 +213,13 @@ def face(pool: RealPool, pfn: int, names: Iterable[str]) -> list[Finding]:
         visit = known[name].visit(machine, pfn)
         for _ in visit:
             pass
-        verdict = _of_real_page(pool, known[name], visit, before) if pfn in pool.mine else None
+        verdict = None
+        if pfn in pool.mine:
+            word, why = _judged(known[name], visit, before, before, pool.memmap.page(pfn).raw)
+            verdict = Verdict(word, why, luck=word != "ok" and known[name].luck)
         found.append(Finding(known[name], visit, verdict, *touched(visit), before, _heard(pool, visit, before)))
         machine.undo(mark)
     return found
-
-
-def _of_real_page(pool: RealPool, reader: Reader, visit: Visit, before: bytes) -> Verdict:
-    release = pool.memmap.release
-    word, why = _judged(reader, visit, before, before, pool.memmap.page(visit.pfn).raw)
-    found = Confirmed(word, why, luck=word != "ok" and reader.luck)
-    return Verdict(word, why, luck=found.luck, anyone=word != "ok" and _plain_is_as_bad(reader, found, release))
 
 
 def _heard(pool: RealPool, visit: Visit, before: bytes) -> str:
