@@ -24,6 +24,7 @@ from .peekers.machine import Machine
 from .peekers.rules import Visit
 from .releases import Release, release
 from .struct_page import RECORD, s32
+from .versions import ERRNO_NAMES
 
 # ---------------------------------------------------------------------- the dressings
 
@@ -195,7 +196,6 @@ class Cell(Protocol):
     def log(self) -> Iterable[str]: ...
 
 
-ERRNO = {0: "ok", 5: "EIO", 16: "EBUSY", 22: "EINVAL", 133: "EHWPOISON"}  # Linux's numbers
 FREES = {"free": "free_page", "free_drained": "free_drained", "free_forced": "free_forced"}
 FILES = ("kpageflags", "kpagecount", "kpagecgroup", "kcore")
 # what was done to the page, and the peekers that this sets off, one after another
@@ -299,7 +299,9 @@ def real_outcome(cell: Cell) -> str:
 
 def errno_name(number: int | None) -> str:
     """An errno as the kernel's people write it; 0 is ok."""
-    return "no answer" if number is None else ERRNO.get(number, str(number))
+    if number is None:
+        return "no answer"
+    return ERRNO_NAMES.get(number, str(number)) if number else "ok"
 
 
 def model_outcome(reader: str, visits: list[Visit]) -> str:

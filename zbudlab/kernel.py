@@ -229,7 +229,7 @@ def live(folder: str | Path = "/proc", progress: Progress | None = None) -> Surv
     cannot be read or have been blanked, the survey is empty and false, and says why in one sentence.
     """
     folder = Path(folder)
-    instead = "kernel.overview('6.1') shows a recorded machine instead."
+    instead = "A recorded machine is there instead: kernel.overview('6.1') counts its pages, MemmapView() shows them."
     try:
         with (folder / "kpageflags").open("rb", 0) as flags, (folder / "kpagecount").open("rb", 0) as counts:
             found = survey("this machine", _blocks(flags, counts), _spanned(folder / "zoneinfo"), progress)

@@ -22,6 +22,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .here import need_numpy
 from .page import Columns, Page
 from .releases import LINUX_3_10, Release
 from .struct_page import LIST_POISON1, LIST_POISON2, PAGE_SIZE, RECORD, Layout
@@ -211,6 +212,7 @@ class Memmap:
 
         Without one they are read as the release has them.
         """
+        need_numpy()
         import numpy as np
 
         return np.frombuffer(self.raw, dtype=np.dtype((layout or self.layout).dtype()))

@@ -6,7 +6,7 @@ lead out of the pages, they lead to the heads, in struct zbud_pool; so its addre
     >>> from zbudlab import kernel
     >>> pool = RealPool(kernel.load("6.1"))
     >>> hex(pool.address), pool.pages_nr, pool.chunks(max(pool.mine))
-    ('0xffff888006125800', 10519, (42, 21))
+    ('0xffff888006125800', 10519, (45, 18))
 """
 
 from __future__ import annotations

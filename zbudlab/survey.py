@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .here import need_numpy
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -111,6 +113,7 @@ def survey(title: str, blocks: Iterable[tuple[Any, Any]], pages: int, progress: 
     `pages` is about how many will come, 0 if nobody knows: it sets the scale of the map.  `progress(done, pages)` is
     called after each block; the last call says that all is done.  It may be `bar`.
     """
+    need_numpy()
     import numpy as np
 
     per_cell = 1

@@ -10,7 +10,9 @@ from .memmap import DIRECT_MAP
 from .struct_page import PAGE_SIZE
 
 # Linux's numbers: those of the system that Python runs on may differ.
-ERRNO = {"E2BIG": 7, "EAGAIN": 11, "ENOMEM": 12, "EBUSY": 16, "EINVAL": 22, "ENOSPC": 28}
+# Linux's numbers: those of the system that this runs on may be others.
+ERRNO = {"EIO": 5, "E2BIG": 7, "EAGAIN": 11, "ENOMEM": 12, "EBUSY": 16, "EINVAL": 22, "ENOSPC": 28, "EHWPOISON": 133}
+ERRNO_NAMES = {number: name for name, number in ERRNO.items()}
 FIRST, LAST = "FIRST", "LAST"  # the two slots of a page
 
 

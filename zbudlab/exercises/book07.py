@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from functools import cache
 from random import Random
 from types import SimpleNamespace as Scene
@@ -14,6 +13,7 @@ from ..memmap import Memmap
 from ..peekers.linux_6_1 import PEEKERS as READERS_6_1
 from ..peekers.record import u64
 from ..peekers.report import kpf_names
+from ..versions import ERRNO_NAMES
 from .book03 import record_of
 from .book04 import View
 from .book04 import kpageflags as kpageflags_3_10
@@ -24,7 +24,6 @@ from .task import Exercise, Refused, Wrong, ask, hold
 READERS = {reader.name: reader for reader in READERS_6_1}
 
 
-@cache
 def recorded() -> Recording:
     return load("6.1")
 
@@ -234,7 +233,7 @@ def happened(scheme: str, reader: str) -> str | None:
     if c.oops:
         return "the kernel ends"
     if c.value is None:
-        return f"-{errno.errorcode[c.errno]}" if c.errno else "granted"
+        return f"-{ERRNO_NAMES[c.errno]}" if c.errno else "granted"
     return f"{c.value:#x}" + (f" ({', '.join(kpf_names(c.value))})" if reader == "kpageflags" and c.value else "")
 
 

@@ -5,9 +5,8 @@ Linux 3.10's get_any_page takes a second reference on a page that it cannot hand
 
 from __future__ import annotations
 
-import errno
-
 from ..struct_page import LIST_POISON1, LIST_POISON2, PageAnon, PageHead, PageHWPoison, PageLRU, page_count
+from ..versions import ERRNO
 from .decide import has_unmovable_pages, is_free_buddy_page
 from .failure import FIND_HEAD, shake_page
 from .lru import invalidate_inode_page, isolate_lru_page, putback_lru_page
@@ -28,7 +27,7 @@ from .rules import Ask, Conclude, Do, Item, Peeker, Says, Table, items
 from .states import BUSY, of_head, split_huge_page
 from .zone import drain_all_pages, move_freepages_block
 
-EIO, ENOMEM = -errno.EIO, -errno.ENOMEM
+EIO, ENOMEM = -ERRNO["EIO"], -ERRNO["ENOMEM"]
 ON_STACK = 0xFFFF88005FFF0000  # stands for the head of a list on the walker's own stack
 
 # ---------------------------------------------------------------------- isolating the pageblock

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..here import need_numpy
 from ..memmap import KernelOops, Memmap
 from ..page_alloc import PageAllocator
 from ..releases import LINUX_3_10, Release
@@ -305,6 +306,7 @@ class Peeker:
         block: int = 1 << 15,
     ) -> np.ndarray[Any, Any]:
         """What it says of every page, as a numpy column; see scan.scan."""
+        need_numpy()
         from .scan import scan
 
         return scan(self, self._at(around), oopses=oopses, out=out, block=block)

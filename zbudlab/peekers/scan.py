@@ -25,6 +25,12 @@ from .rules import Adds, Ask, Conclude, Item, Peeker, Step
 Column = np.ndarray[Any, Any]
 
 
+def without(these: Column, those: Column) -> Column:
+    """The pages of one column that are not in the other."""
+    rest: Column = these & ~those  # numpy's types before 2.2 say Any
+    return rest
+
+
 def scan(
     peeker: Peeker, machine: Machine, *, oopses: dict[int, KernelOops] | None, out: Column | None, block: int
 ) -> Column:
@@ -139,13 +145,14 @@ class Block:
         first = table[0]
         if isinstance(first, Conclude):
             self.conclude(first, p, these)
-            return open_ & ~these
+            return without(open_, these)
         if isinstance(first, Adds) and len(table) == 1:
             self.take_down(first, p, these)
             return open_
-        left = open_ & ~these
+        left = without(open_, these)
         if n > len(these) >> 3:
-            return left | self.follow(table, p, these)
+            left |= self.follow(table, p, these)
+            return left
         few = np.flatnonzero(these)
         undecided = self.follow(table, p.copy_of(few), np.ones(n, bool))
         left[few[undecided]] = True
@@ -163,7 +170,7 @@ class Block:
             if visit.oops is not None:
                 self.deaths[i] = visit.oops
             self.values[i] = visit.value or 0
-        return open_ & ~one_by_one
+        return without(open_, one_by_one)
 
     # ------------------------------------------------------------------ what comes of them
 

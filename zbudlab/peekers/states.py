@@ -6,7 +6,6 @@ beyond the record (unmapping, killing, splitting) is an event here.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from ..struct_page import (
     page_mapped,
     s32,
 )
+from ..versions import ERRNO
 from .lru import (
     AS_EIO,
     AS_FLAGS,
@@ -40,7 +40,7 @@ from .record import PageHuge, Record, any_flag, mask
 from .refs import clear_flag, set_flag, unlock_page
 from .rules import Ask, Conclude, Do, Item, Says
 
-BUSY = -errno.EBUSY
+BUSY = -ERRNO["EBUSY"]
 
 
 def of_head(act: Callable[[Record], Any]) -> Callable[[Record], Any]:

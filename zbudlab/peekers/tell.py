@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from ..memmap import VMEMMAP, KernelOops, Memmap
 from ..releases import LINUX_3_10, Release
 from ..struct_page import RECORD, ZONE_NORMAL
+from ..versions import ERRNO_NAMES
 from .machine import Beyond, Machine, Stuck
 from .record import Record, mask
 from .rules import Adds, Ask, Conclude, Item, Peeker, Says, Step, Told, Visit
@@ -171,8 +171,8 @@ def shown(peeker: Peeker, value: Any) -> str:
         return "nothing"
     if peeker.scans == "uint64":
         return hex(value)
-    if not peeker.scans and isinstance(value, int) and -value in errno.errorcode:
-        return f"-{errno.errorcode[-value]}"
+    if not peeker.scans and isinstance(value, int) and -value in ERRNO_NAMES:
+        return f"-{ERRNO_NAMES[-value]}"
     return str(value)
 
 
@@ -204,7 +204,8 @@ def _outline(table: Any, depth: int, after: str, before: set[Item], release: Rel
             yield Line(depth, after, item)
             continue
         again = item in before and bool(item.yes or item.no)
-        yield Line(depth, after, item, *touches(item, release), again)
+        reads, writes = touches(item, release)
+        yield Line(depth, after, item, reads, writes, again)
         if not again:
             before.add(item)
             yield from _outline(item.yes, depth + 1, "yes", before, release)

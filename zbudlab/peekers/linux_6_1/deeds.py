@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +16,12 @@ from ...linux_6_1 import (
     PageMovable,
     hugetlb,
 )
+from ...versions import ERRNO
 from ..machine import Beyond, Stuck
 from ..record import Record, has
 from ..rules import Ask, Do, Item, Peeker
 
-EIO, BUSY, HWPOISON = -errno.EIO, -errno.EBUSY, -133
+EIO, BUSY, HWPOISON = -ERRNO["EIO"], -ERRNO["EBUSY"], -ERRNO["EHWPOISON"]
 MAX_ORDER = 11  # free blocks have 2**0 to 2**10 pages
 
 
