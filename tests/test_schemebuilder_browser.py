@@ -23,7 +23,7 @@ def test_by_pointer(page: "Page", lab_server: LabServer) -> None:
     dark(page)
     view.scroll_into_view_if_needed()
     shot(page, "schemebuilder-dark")
-    panel.get_by_role("combobox", name="buddy").select_option(label="byte 32, lru.next")
+    panel.get_by_role("combobox", name="buddy").select_option("byte 32, lru.next")
     expect(line, "mine, worst: ")
     view.locator('[data-part="reader:kpagecount"]').click()
     expect(line, "mine, kpagecount: ok")

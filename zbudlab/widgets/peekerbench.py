@@ -134,15 +134,15 @@ class PeekerBench(Instrument):
                 self.stage.do(lambda: self.stage.timeline.free(handle))
 
     def _at(self, item: int | None) -> None:
-        """To a line of the story; None: past its end."""
-        self.item = item
+        """To a line of the story; None, or a line that it has no more (clicks may outrun pictures): past its end."""
+        self.item = item if item in range(len(self._chosen.visit.told)) else None
         self.draw()
 
     def _turn(self, step: int) -> None:
         """To the next line of the story, or the one before."""
         ends = [line.item for line in story_lines(self._chosen.visit)]
-        at = -1 if self.item is None else ends.index(self.item)
-        self._at(ends[max(0, min(len(ends) - 1, at + step))])
+        at = ends.index(self.item) if self.item in ends else -1
+        self._at(ends[max(0, min(len(ends) - 1, at + step))] if ends else None)
 
     def letters(self) -> dict[str, Callable[[], Any]]:
         return {

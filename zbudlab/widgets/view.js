@@ -220,9 +220,13 @@ function render({ model, el }) {
     const labs = event.key === "Tab" || event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
     if (!labs) event.stopPropagation();
   };
+  // The buttons beside the picture are silent when the kernel is gone: they are followed by a word that is not.
+  const follow = (event) => {
+    if (!root.contains(event.target)) send({});
+  };
   const measure = new ResizeObserver(() => {
     const controls = root.closest(".zl-instrument"); // a letter typed at a list of choices must not cut the cell
-    if (controls) controls.onkeydown = keep;
+    if (controls) [controls.onkeydown, controls.onclick] = [keep, follow];
     const narrow = root.clientWidth > 0 && root.clientWidth < 792; // 880 px drawn at 0.9
     if (narrow !== model.get("narrow")) {
       model.set("narrow", narrow);
