@@ -12,7 +12,6 @@ import collections.abc
 import contextlib
 import hashlib
 import importlib.util
-import json
 import os
 import pathlib
 import shutil
@@ -20,8 +19,8 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
-import webbrowser
 
 if sys.version_info < (3, 11):  # noqa: UP036  (this test is for the Pythons that the rest of the file is not for)
     sys.exit("zbudlab: this is Python {}.{}, and 3.11 or newer is needed. Install one (python.org has it) and start "
@@ -34,15 +33,17 @@ STAMP = ENV / "zbudlab.stamp"  # written last, so where it stands the set-up wen
 LOG = ENV / "zbudlab-setup.log"  # removed last, so where it stands a set-up broke off
 LOCK = ROOT / ".venv.lock"  # there while somebody sets up: the process, and the machine it runs on
 CONFIG = ENV / "jupyter"  # the course's own Jupyter settings: nobody's private ones (token off, say) get in
-START = "notebooks/00-start-here.ipynb"
 PATIENCE = 5  # seconds that a program gets to end by itself after Ctrl-C
+HOMES = ("JUPYTER_DATA_DIR", "IPYTHONDIR", "MPLCONFIGDIR")  # what is kept elsewhere if the home cannot be written
 
 CALL = "py lab.py" if os.name == "nt" else "python3 lab.py"
 WORDS = {  # word: (what --help says, what the environment's Python is given before the further words)
-    "test": ("run the tests; --quick leaves out the slow ones; further words go to pytest",
+    "test": ("run the tests; --quick leaves out the slow ones; further words go to pytest;\n"
+             "                  --lowest runs them on the oldest packages that pyproject.toml allows",
              ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]),
-    "bench": ("run the benchmarks; further words go to them", ["-m", "benchmarks"]),
+    "bench": ("print figures, each beside a yardstick (under ten minutes); see bench --help", ["-m", "benchmarks"]),
     "notebooks": ("run the notebooks again and save their outputs (for authors)", ["tools/notebooks.py"]),
+    "site": ("build the browser edition, a folder for any web server; --serve shows it here", ["-m", "tools.site"]),
     "doctor": ("say what is installed here and what that makes possible", ["-m", "zbudlab", "doctor"]),
     "check": ("hold the model to the recordings", ["-m", "zbudlab", "check"]),
     "matrix": ("print which reader is safe with which scheme", ["-m", "zbudlab", "matrix"]),
@@ -131,14 +132,6 @@ def finish() -> None:
     site = pathlib.Path(sysconfig.get_path("purelib", "venv", {"base": str(ENV), "platbase": str(ENV)}))
     for link in site.glob("*zbudlab*.pth"):
         link.write_text(os.path.relpath(ROOT, site) + "\n")
-    # Our own notebooks are trusted, by signatures kept here: else JupyterLab shows none of their saved pictures.
-    CONFIG.mkdir(parents=True, exist_ok=True)
-    notary = {"db_file": str(CONFIG / "signatures.db"), "secret_file": str(CONFIG / "secret")}
-    (CONFIG / "jupyter_config.json").write_text(json.dumps({"NotebookNotary": notary}))
-    overrides = CONFIG / "labconfig" / "default_setting_overrides.json"
-    overrides.parent.mkdir(parents=True, exist_ok=True)
-    no_news = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-    overrides.write_text(json.dumps(no_news))
 
 
 def holder() -> str:
@@ -225,22 +218,55 @@ def make_environment() -> None:
         ENV.mkdir()
         make = [uv, "venv", "--seed", "--allow-existing", "--python", python] if uv else [python, "-m", "venv"]
         step("making an environment", *make, ENV)
-    pip = [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install", "--no-input",
-                                                                "--disable-pip-version-check", "--progress-bar=off"]
-    step("installing", *pip, "--editable", ".[test]")
+    step("installing", *pip_install(), "--editable", ".[test]")
     finish()
     LOG.unlink()
     STAMP.write_text(fingerprint())
 
 
+def pip_install() -> list[object]:
+    """The command that installs into .venv what is named after it."""
+    uv = shutil.which("uv")
+    if uv:
+        return [uv, "pip", "install", "--python", PYTHON]
+    return [PYTHON, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
+
+
+def add(extra: str) -> None:
+    """Install the packages that an extra of pyproject.toml pins, unless .venv has them in these versions."""
+    import tomllib  # there since 3.11
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = project["optional-dependencies"][extra]
+    question = ("import importlib.metadata as m, sys\n"
+                "sys.exit(any(m.version(name) != pin for name, pin in (p.split('==') for p in sys.argv[1:])))")
+    if subprocess.run([PYTHON, "-c", question, *pins], stderr=subprocess.DEVNULL).returncode:
+        say(f"adding to .venv what {CALL} {extra} works with, about 20 MB. This happens once.")
+        with alone():
+            step("installing", *pip_install(), *pins)
+            LOG.unlink()
+
+
 # The words
 
 
-def run(*command: object, quiet: bool = False, **settings: str) -> int:
+@contextlib.contextmanager
+def circumstances() -> collections.abc.Iterator[dict[str, str]]:
+    """What has to be said to a program because of where it runs, as variables of its environment."""
+    said = {}
+    if sys.getfilesystemencoding() == "ascii":  # a C locale: pytest's workers choke on names of files beyond ASCII
+        said["PYTHONUTF8"] = "1"
+    if os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111  (Path's raises an error where there is no home)
+        yield said
+        return
+    with tempfile.TemporaryDirectory(prefix="zbudlab-", ignore_cleanup_errors=True) as private:
+        yield said | {name: os.environ.get(name) or str(pathlib.Path(private, name)) for name in HOMES}
+
+
+def run(*command: object) -> int:
     """Run something in the environment, from the root. Ctrl-C is for it to answer, in good time."""
-    out = subprocess.DEVNULL if quiet else None
     words = [str(part) for part in (PYTHON, *command)]
-    with subprocess.Popen(words, cwd=ROOT, env=os.environ | settings, stdout=out, stderr=out) as process:
+    with circumstances() as told, subprocess.Popen(words, cwd=ROOT, env=os.environ | told) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -251,21 +277,19 @@ def run(*command: object, quiet: bool = False, **settings: str) -> int:
             return 130
 
 
-def options(words: list[str]) -> tuple[int | None, bool]:
-    """--port N and --no-browser, taken apart: (port, browser)."""
-    port, browser, rest = None, True, list(words)
+def port_asked_for(words: list[str]) -> int | None:
+    """The port, if the words say one. They may say --port N and --no-browser, and nothing else."""
+    port, rest = None, list(words)
     while rest:
         word, _, value = rest.pop(0).partition("=")
-        if word == "--no-browser":
-            browser = False
-        elif word == "--port":
+        if word == "--port":
             value = value or (rest.pop(0) if rest else "")
             if not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
                 raise refusal(f"--port needs a number from 1 to 65535, not {value!a}.", 2)
             port = int(value)
-        else:
+        elif word != "--no-browser":
             raise refusal(f"{word!a} is not a word it knows; {CALL} --help lists them all.", 2)
-    return port, browser
+    return port
 
 
 def check_port(port: int) -> None:
@@ -280,40 +304,12 @@ def check_port(port: int) -> None:
 
 
 def open_lab(words: list[str]) -> int:
-    port, browser = options(words)
+    port = port_asked_for(words)
     if port:
         check_port(port)
     if not ready():
         set_up()
-    if browser:
-        try:
-            webbrowser.get()
-        except webbrowser.Error:
-            say("no web browser was found here: open the address below in any browser on this machine.")
-            browser = False
-    books = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if books:
-        run("-m", "jupyter", "trust", *books, quiet=True, JUPYTER_CONFIG_DIR=str(CONFIG))
-    say("starting JupyterLab; Ctrl-C in this window ends it.")
-    os.environ.pop("JUPYTER_TOKEN", None)  # a fresh one each time, printed with the address
-    flags: dict[str, object] = {
-        "ServerApp.ip": "localhost",
-        "ServerApp.root_dir": ROOT,
-        "LabApp.default_url": "/lab/tree/" + START,
-        "ServerApp.open_browser": browser,
-        "ServerApp.use_redirect_file": False,  # a browser from a snap or flatpak may not read the hidden file
-        "ServerApp.answer_yes": True,  # Ctrl-C means it
-        "Application.log_level": "ERROR",  # the address is printed all the same
-        "KernelManager.transport_encryption": "auto",  # nobody else on this machine reads along
-        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-        "LabApp.extension_manager": "readonly",
-    }
-    if port:
-        flags |= {"ServerApp.port": port, "ServerApp.port_retries": 0}
-    if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container, say
-        flags["ServerApp.allow_root"] = True
-    arguments = [f"--{name}={value}" for name, value in flags.items()]
-    return run("-m", "jupyterlab", *arguments, JUPYTER_CONFIG_DIR=str(CONFIG))
+    return run("-m", "zbudlab", "open", ROOT, "--settings", CONFIG, *words)
 
 
 def main(words: list[str]) -> int:
@@ -325,10 +321,16 @@ def main(words: list[str]) -> int:
     word, *rest = words
     if not ready():
         set_up()
+    if word == "site" or (word == "test" and os.environ.get("ZBUDLAB_BROWSER") == "required"):
+        add("site")
     if word == "test" and "--quick" in rest:
         rest.remove("--quick")
         rest[:0] = ["-m", "not slow and not browser"]
-    return run(*WORDS[word][1], *rest)
+    first = WORDS[word][1]
+    if word == "test" and "--lowest" in rest:
+        rest.remove("--lowest")
+        first = ["tools/lowest.py", *first]
+    return run(*first, *rest)
 
 
 if __name__ == "__main__":

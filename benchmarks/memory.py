@@ -22,9 +22,8 @@ def run(quick: bool = False) -> Iterator[Row]:
     memmap.fill()
     held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    against = f"{RECORD} bytes a page"
-    yield row(f"{name}: held", held / MIB, "MiB", against=(against, held / plain))
-    yield row(f"{name}: at most, while it is filled", peak / MIB, "MiB", against=(against, peak / plain))
+    bare = f"{RECORD} bytes a page"
+    yield row(f"{name}: held", held / MIB, "MiB", (bare, held / plain))
+    yield row(f"{name}: at most, while it is filled", peak / MIB, "MiB", (bare, peak / plain))
     filled, copied = interleaved(2 if quick else 5, memmap.fill, lambda: bytes(memmap.raw))
-    against = "a copy of its bytes"
-    yield row(f"{name}: filled", 1e3 * median(filled), "ms", against=(against, ratio(filled, copied)))
+    yield row(f"{name}: filled", 1e3 * median(filled), "ms", ("a copy of its bytes", ratio(filled, copied)))

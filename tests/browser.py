@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -38,10 +38,11 @@ class LabServer:
     url: str
     token: str
     folder: Path
+    opens: str = "lab/tree"  # where notebooks are opened; Notebook 7 has "notebooks"
 
     def address(self, notebook: str) -> str:
         """Where `notebook` opens, logged in, with no tab left over from the test before."""
-        return f"{self.url}/lab/tree/{quote(notebook)}?reset&token={self.token}"
+        return f"{self.url}/{self.opens}/{quote(notebook)}?reset&token={self.token}"
 
     def ask(self, method: str, path: str) -> Any:
         headers = {"Authorization": f"token {self.token}"}
@@ -54,13 +55,18 @@ class LabServer:
             self.ask("DELETE", f"/api/sessions/{session['id']}")
 
 
-@contextmanager
-def running_lab(folder: Path, private: Path) -> Iterator[LabServer]:
-    """A JupyterLab on `folder`; all that it keeps (settings, tabs, connection files, history) goes to `private`."""
+def write_settings(folder: Path) -> None:
+    """SETTINGS, where JUPYTERLAB_SETTINGS_DIR says."""
     for plugin, settings in SETTINGS.items():
-        file = private / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        file = folder / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(settings))
+
+
+@contextmanager
+def running_lab(folder: Path, private: Path, *, notebook: bool = False) -> Iterator[LabServer]:
+    """A JupyterLab (or a Notebook 7) on `folder`; all that it keeps (settings, tabs, history) goes to `private`."""
+    write_settings(private / "settings")
     homes = {
         "JUPYTER_CONFIG_DIR": "config",
         "JUPYTER_RUNTIME_DIR": "runtime",
@@ -77,14 +83,17 @@ def running_lab(folder: Path, private: Path) -> Iterator[LabServer]:
         "ServerApp.root_dir": folder,
         "ServerApp.allow_root": True,
         "LabApp.expose_app_in_browser": True,  # the moves below steer window.jupyterapp
+        "JupyterNotebookApp.expose_app_in_browser": True,
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
     }
-    command = [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in flags.items())]
+    program = "notebook" if notebook else "jupyterlab"
+    command = [sys.executable, "-m", program, *(f"--{name}={value}" for name, value in flags.items())]
     log = private / "lab.log"
     with log.open("wb") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
         try:
-            yield _once_it_answers(process, private / "runtime", folder, log)
+            server = _once_it_answers(process, private / "runtime", folder, log)
+            yield replace(server, opens="notebooks") if notebook else server
         finally:
             process.terminate()
             try:

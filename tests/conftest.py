@@ -1,7 +1,12 @@
 """Fixtures and rules that all tests share."""
 
+import importlib.util
+import json
 import os
 import shutil
+import sys
+import sysconfig
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +44,38 @@ def no_browser(reason: str) -> None:
     if os.environ.get("ZBUDLAB_BROWSER") == "required":
         pytest.fail(f"ZBUDLAB_BROWSER=required, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in a folder with spaces and letters beyond ASCII, as the set-up leaves it: lab.py works there.
+
+    Its environment is a new one that finds the packages of this one, since there may be no network to install from.
+    """
+    if os.name == "nt":
+        pytest.skip("its environment is made of links to this one")
+    folder = tmp_path_factory.mktemp("checkout") / "mój zbud läb"
+    made_by_others = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "results.json")
+    for name in ("zbudlab", "notebooks", "docs", "benchmarks", "tools", "fieldlab"):
+        shutil.copytree(ROOT / name, folder / name, ignore=made_by_others)
+    for name in ("lab.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    spec = importlib.util.spec_from_file_location("installed_lab", folder / "lab.py")
+    assert spec and spec.loader
+    lab = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lab)
+    venv.create(lab.ENV, symlinks=True)
+    for name in ("share", "etc"):  # JupyterLab itself, its extensions and their settings
+        (lab.ENV / name).symlink_to(Path(sys.prefix, name))
+    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(lab.ENV), "platbase": str(lab.ENV)}))
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    (site / "_editable_impl_zbudlab.pth").write_text(str(folder), encoding="utf-8")  # as pip leaves it
+    lab.finish()
+    lab.CONFIG.mkdir()  # tests/browser.py steers window.jupyterapp
+    exposed = json.dumps({"LabApp": {"expose_app_in_browser": True}})
+    (lab.CONFIG / "jupyter_lab_config.json").write_text(exposed, encoding="utf-8")
+    lab.STAMP.write_text(lab.fingerprint())
+    return folder
 
 
 @pytest.fixture(scope="session")

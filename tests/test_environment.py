@@ -1,5 +1,6 @@
-"""pyproject.toml and environment.yml say the same, and what is installed here is what they say."""
+"""pyproject.toml, environment.yml and CITATION.cff say the same, and what is installed here is what they say."""
 
+import datetime
 import importlib.metadata
 import tomllib
 from pathlib import Path
@@ -45,3 +46,17 @@ def test_the_installed_zbudlab_is_this_checkout() -> None:
 
     assert Path(zbudlab.__file__).resolve().parent == ROOT / "zbudlab"
     assert importlib.metadata.version("zbudlab") == PROJECT["version"]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    """What the format demands and what a reader looks for; the names of the keys are those of its version 1.2.0."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert all(isinstance(cited[key], str) and cited[key] for key in ("message", "title", "abstract"))
+    assert cited["authors"] == PROJECT["authors"]
+    assert cited["version"] == PROJECT["version"]
+    assert cited["license"] == PROJECT["license"]
+    assert cited["type"] == "software"
+    assert isinstance(cited["date-released"], datetime.date)  # and not a text that looks like one
+    known = {"cff-version", "message", "title", "authors", "abstract", "type", "license", "version", "date-released"}
+    assert set(cited) - known == {"keywords"}

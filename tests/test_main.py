@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from zbudlab import workload
+from zbudlab import course, workload
 from zbudlab.__main__ import main
 from zbudlab.doctor import Finding, findings
 from zbudlab.zbud import ZbudPool
@@ -64,6 +64,9 @@ def test_check_says_ok_once_a_file(capsys: pytest.CaptureFixture[str], tmp_path:
         "ok v12/01-tiny, 82 operations",
         "ok v12/structpage-1-allocfree, 17 steps",
         "ok v12/02-edges, 241 operations",
+        "in all 4 recordings",
+        "    405 of 405 operations of the allocators agree",
+        "    17 of 17 steps with the raw records agree",
     ]
     assert said.err == ""
 
@@ -72,7 +75,8 @@ def test_check_tells_the_first_difference_and_goes_on(capsys: pytest.CaptureFixt
     assert main(["check", str(TINY), str(wrong), str(RAW)]) == 1
     said = capsys.readouterr()
     assert said.err == ""
-    first, *difference, last = said.out.splitlines()
+    first, *difference, last, in_all, _, _ = said.out.splitlines()
+    assert in_all == "in all 3 recordings, 1 of them differs"
     assert first == "ok v12/01-tiny, 82 operations"
     assert last == "ok v12/structpage-1-allocfree, 17 steps"
     assert difference[0] == (
@@ -88,12 +92,32 @@ def test_check_names_what_cannot_be_read(capsys: pytest.CaptureFixture[str], cut
     missing = tmp_path / "missing.jsonl"
     assert main(["check", str(missing), str(TINY), str(cut), str(tmp_path)]) == 2
     said = capsys.readouterr()
-    assert said.out.splitlines() == ["ok v12/01-tiny, 82 operations"]
+    assert said.out.splitlines()[:2] == ["ok v12/01-tiny, 82 operations", "in all 1 recording"]
     words = said.err.splitlines()
     assert words[0] == f"{missing}: it cannot be read: No such file or directory"
     assert re.fullmatch(rf"{re.escape(str(cut))}: line \d+ is not JSON: the file is truncated or damaged", words[1])
     assert words[2].startswith(f"{tmp_path}: it cannot be read: ")
     assert len(words) == 3
+
+
+def test_check_without_a_file_has_all_that_ship(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """Every recording of the tests and of the package is found, and what they come to is summed up."""
+    from zbudlab import recordings
+
+    ship = recordings.shipped()
+    assert {path.name for path in ship} >= {"6.1", "6.12", "01-tiny.jsonl", "peekers-3.10-subset.jsonl.gz"}
+    assert len([path for path in ship if "tests" in path.parts]) == sum(
+        path.is_file() and path.parent.name != "kernel" for path in DATA.rglob("*.json*")
+    )
+    few = [path for path in ship if path.name in ("6.12", "01-tiny.jsonl")]
+    monkeypatch.setattr(recordings, "shipped", lambda: few)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        f"in all {len(few)} recordings",
+        "    410 of 410 operations of the allocators agree",
+        "    131,072 of 131,072 answers of running kernels about their pages agree",
+        "    140 of 140 of their answers to dressed pages agree",
+    ]
 
 
 @pytest.mark.parametrize("order", ["ok wrong cut", "cut wrong ok", "wrong cut ok"])
@@ -132,6 +156,8 @@ def test_check_ends_quietly_when_nobody_reads_on() -> None:
     (["--help"], ["check", "doctor", "usage: zbudlab"]),
     (["check", "--help"], ["FILE", "0 all agree", "1 one differs", "2 one cannot be read", "gzip"]),
     (["doctor", "--help"], ["usage: zbudlab doctor"]),
+    (["course", "--help"], ["FOLDER", "never over anything", "--copy-only", "--port N", "--no-browser"]),
+    ([], ["course", "open", "check", "doctor", "usage: zbudlab"]),
 ])  # fmt: skip
 def test_help(words: list[str], expected: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
@@ -142,7 +168,11 @@ def test_help(words: list[str], expected: list[str], capsys: pytest.CaptureFixtu
         assert word in said
 
 
-@pytest.mark.parametrize("words", [[], ["check"], ["nonsense"], ["doctor", "--fast"]])
+@pytest.mark.parametrize(
+    "words",
+    [["nonsense"], ["doctor", "--fast"], ["course"], ["open", "a", "b"], ["open", "--port", "0"],
+     ["course", "x", "--port=65536"], ["course", "x", "--port", "\u0663"]],
+)  # fmt: skip
 def test_what_is_no_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(words)
@@ -168,7 +198,8 @@ def healthy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "notebooks").mkdir()
     for name in ("00-start-here.ipynb", "01-first.ipynb", "notes.txt"):
         (tmp_path / "notebooks" / name).touch()
-    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "zbudlab" / "doctor.py"))
+    (tmp_path / "lab.py").touch()
+    monkeypatch.setattr(course, "PACKAGE", tmp_path / "zbudlab")
     required = ["numpy>=2.0", "jupyterlab>=4.4", "odd", 'pytest>=8.3; extra == "test"', 'zzz; extra == "test"']
     versions = {"numpy": "2.10.1", "jupyterlab": "4.4", "odd": "0.1", "pytest": "1.0"}
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: required if name == "zbudlab" else [])
@@ -218,6 +249,15 @@ def test_doctor_old_package(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ill(numpy="1.26.4: 2.0 or newer is needed; run python3 lab.py again (Windows: py lab.py)")
 
 
+def test_doctor_without_a_checkout(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no lab.py then, and the notebooks are not to be worked in where they lie."""
+    (healthy / "lab.py").unlink()
+    seen = next(str(finding) for finding in findings() if finding.what == "notebooks")
+    assert seen == "ok    notebooks      2 notebooks; zbudlab course FOLDER makes a copy to work in"
+    monkeypatch.setattr(importlib.metadata, "version", {"numpy": "1.26", "jupyterlab": "9", "odd": "9"}.__getitem__)
+    ill(numpy="2.0 or newer is needed; install zbudlab again with pip")
+
+
 def test_doctor_missing_package(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name in ("odd", "jupyterlab"):
@@ -262,6 +302,7 @@ def test_doctor_no_notebooks(healthy: Path) -> None:
     shutil.rmtree(healthy / "notebooks")
     ill(notebooks="the folder is missing: clone or install again")
     (healthy / "zbudlab" / "notebooks").mkdir()  # where an installed wheel has them
+    (healthy / "zbudlab" / "notebooks" / "00-start-here.ipynb").touch()
     ill()
 
 

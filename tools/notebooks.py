@@ -41,6 +41,7 @@ START_UP = """
 import socket, warnings
 warnings.filterwarnings("error")
 warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="ipykernel")  # its own, at shutdown
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="tornado")  # Python 3.12, 3.13: at the start
 _connect = socket.socket.connect
 def connect(self, address):
     if self.family != getattr(socket, "AF_UNIX", None) and address[0] not in ("127.0.0.1", "::1", "localhost"):
@@ -70,7 +71,7 @@ def run(notebook: Any, path: Path) -> Any:
         )
         try:
             client.execute(env=os.environ | {"IPYTHONDIR": private, "PYDEVD_DISABLE_FILE_VALIDATION": "1"})
-        except nbclient.exceptions.CellExecutionError as error:
+        except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.DeadKernelError) as error:
             raise Failed(f"{path.name}: {error}") from None
     return normalised(notebook, path.name)
 
@@ -253,6 +254,8 @@ def main(words: list[str] | None = None) -> int:
     paths = [path for path in sorted(FOLDER.glob("[0-9]*.ipynb")) if any(name in path.name for name in wanted)]
     if not paths:
         parser.error(f"no notebook's name contains {' or '.join(wanted)}")
+    if not arguments.check and not all(os.access(place, os.W_OK) for place in (FOLDER, DOCS)):
+        parser.error("the folders notebooks and docs cannot both be written; with --check nothing is")
     worst = 0
     if not arguments.check:
         for name, svg in readme_pictures().items():

@@ -7,6 +7,37 @@ import json
 import os
 import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
+
+
+def command_course(arguments: argparse.Namespace) -> int:
+    """0 once it is copied and JupyterLab has ended, 2 if that cannot be done; then nothing was."""
+    from .course import CourseError, copy
+
+    try:
+        copy(arguments.folder)
+    except CourseError as error:
+        print(f"zbudlab: {error}", file=sys.stderr)
+        return 2
+    print(f"zbudlab: the course is in {arguments.folder}", file=sys.stderr)
+    return 0 if arguments.copy_only else command_open(arguments)
+
+
+def command_open(arguments: argparse.Namespace) -> int:
+    from .course import CourseError, open_lab
+
+    try:
+        return open_lab(arguments.folder, arguments.port, arguments.browser, arguments.settings)
+    except CourseError as error:
+        print(f"zbudlab: {error}", file=sys.stderr)
+        return 2
+
+
+def port(text: str) -> int:
+    """A number of a port, as an argument."""
+    if text.isascii() and text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"a number from 1 to 65535 is needed, not {text!a}")
 
 
 def command_doctor(arguments: argparse.Namespace) -> int:
@@ -16,12 +47,12 @@ def command_doctor(arguments: argparse.Namespace) -> int:
 
 
 def command_check(arguments: argparse.Namespace) -> int:
-    """One line a file.  0 if all agree, 1 if any differs, 2 if a file cannot be read; the worst counts."""
-    from .recordings import check
+    """A line a file, then all in all.  0 if all agree, 1 if one differs, 2 if one cannot be read; the worst counts."""
+    from .recordings import check, in_all, shipped
     from .rows import RecordingError
 
-    worst = 0
-    for path in arguments.files:
+    worst, reports, files = 0, [], arguments.files or shipped()
+    for path in files:
         try:
             report = check(path)
         except RecordingError as error:
@@ -29,7 +60,10 @@ def command_check(arguments: argparse.Namespace) -> int:
             worst = 2
         else:
             print(report.text, flush=True)
+            reports.append(report)
             worst = max(worst, 0 if report.ok else 1)
+    if len(files) > 1:
+        print(in_all(reports))
     return worst
 
 
@@ -160,19 +194,39 @@ def known(names: Sequence[str], all_names: Collection[str], what: str) -> list[s
     return list(names or all_names)
 
 
+def add_course(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    opening = argparse.ArgumentParser(add_help=False)
+    opening.add_argument("--port", type=port, metavar="N", help="on this port; otherwise on a free one")
+    opening.add_argument("--no-browser", dest="browser", action="store_false", help="print the address only")
+    opening.add_argument("--settings", type=Path, metavar="DIR", help="where to keep Jupyter's settings for the course")
+    course = commands.add_parser(
+        "course",
+        parents=[opening],
+        help="copy the course into a new or an empty folder, and open it in JupyterLab",
+        description="Copies the course, never over anything. Exit status: 2 if it cannot be copied, or not be opened.",
+    )
+    course.add_argument("folder", type=Path, metavar="FOLDER", help="new, or empty")
+    course.add_argument("--copy-only", action="store_true", help="do not open it")
+    course.set_defaults(run=command_course)
+    again = commands.add_parser("open", parents=[opening], help="open a folder that has the course in JupyterLab")
+    again.add_argument("folder", type=Path, metavar="FOLDER", nargs="?", default=".", help="by default this one")
+    again.set_defaults(run=command_open)
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="zbudlab", description="The 2013 zbud discussion as something you can run.")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_course(commands)
     doctor = commands.add_parser("doctor", help="say what is installed here, and what to do where something is missing")
     doctor.set_defaults(run=command_doctor)
     check = commands.add_parser(
         "check",
         help="hold the model to recordings of the original C code",
-        description="Holds the model to recordings, one line a file. Exit status: 0 all agree, 1 one differs, "
-        "2 one cannot be read.",
+        description="Holds the model to recordings (without a FILE: to all that come with it), one line a file. "
+        "Exit status: 0 all agree, 1 one differs, 2 one cannot be read.",
     )
     files = "a trace, timeline or raw record, plain or gzip; the folder of a kernel recording"
-    check.add_argument("files", nargs="+", metavar="FILE", help=files)
+    check.add_argument("files", nargs="*", metavar="FILE", help=files)
     check.set_defaults(run=command_check)
     matrix = commands.add_parser("matrix", help="every scheme before every reader: the verdicts, computed")
     matrix.add_argument("--scheme", action="append", default=[], help="only this scheme (may be repeated)")
@@ -220,7 +274,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(words)
+    given = sys.argv[1:] if words is None else words
+    arguments = parser().parse_args(given or ["--help"])
     try:
         status = int(arguments.run(arguments))
         sys.stdout.flush()

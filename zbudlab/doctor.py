@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-AGAIN = "run python3 lab.py again (Windows: py lab.py); it repairs its own environment"
+from .course import CourseError, checkout, notebooks
+from .here import IN_BROWSER
+
+
+def again() -> str:
+    """The remedy for packages that are missing or old: lab.py's, or that of who installed zbudlab by other means."""
+    if checkout():
+        return "run python3 lab.py again (Windows: py lab.py); it repairs its own environment"
+    return "install zbudlab again with pip, which brings what it needs"
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ def check_packages() -> Iterator[Finding]:
     try:
         required = importlib.metadata.requires("zbudlab") or []
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("zbudlab", False, "not installed, only lying here", AGAIN)
+        yield Finding("zbudlab", False, "not installed, only lying here", again())
         return
     for requirement in required:
         name, least = re.split(r">=|;", requirement)[:2] if ">=" in requirement else (requirement, "0")
@@ -53,9 +61,10 @@ def check_packages() -> Iterator[Finding]:
         try:
             seen = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(name, False, "not installed", AGAIN)
+            found = Finding(name, False, "not installed", again())
+            yield found if not IN_BROWSER else Finding(name, True, "not in the browser edition: what needs it says so")
             continue
-        yield Finding(name, _version(seen) >= _version(least), seen, f"{least} or newer is needed; {AGAIN}")
+        yield Finding(name, _version(seen) >= _version(least), seen, f"{least} or newer is needed; {again()}")
 
 
 def check_model() -> Iterator[Finding]:
@@ -88,20 +97,26 @@ def check_corpus() -> Iterator[Finding]:
 
 
 def check_notebooks() -> Iterator[Finding]:
-    """The course itself: beside the package in a clone, inside it in an installed wheel."""
-    package = Path(__file__).parent
-    folder = next((f for f in (package.parent / "notebooks", package / "notebooks") if f.is_dir()), None)
-    if folder is None:
+    """The course itself, and whether it can be saved where it lies."""
+    try:
+        folder = notebooks()
+    except CourseError:
         yield Finding("notebooks", False, "the folder is missing", "clone or install again")
         return
     seen = f"{len(list(folder.glob('*.ipynb')))} notebooks"
-    writable = os.access(folder, os.W_OK)
-    yield Finding(
-        "notebooks", True, seen if writable else f"{seen}, in a folder that cannot be written: save copies elsewhere"
-    )
+    if IN_BROWSER:
+        seen += "; what is changed in them is kept in this browser"
+    elif not checkout():
+        seen += "; zbudlab course FOLDER makes a copy to work in"
+    elif not os.access(folder, os.W_OK):
+        seen += ", in a folder that cannot be written: save copies elsewhere"
+    yield Finding("notebooks", True, seen)
 
 
 def check_browser() -> Iterator[Finding]:
+    if IN_BROWSER:
+        yield Finding("browser", True, "this one")
+        return
     try:
         webbrowser.get()
         seen = "one will open by itself"

@@ -10,14 +10,14 @@ orders, digests, raw bytes.  `CHECKS` maps the format that a file names to the f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .kernel import FILES, FORMAT, INDEX, load
+from .kernel import DATA, FILES, FORMAT, INDEX, load, releases
 from .memmap import KernelOops
-from .rows import FORMAT_VERSION, Difference, RecordingError, Row, digest, read_rows, read_text
+from .rows import FORMAT_VERSION, Difference, RecordingError, Row, count, digest, read_rows, read_text
 from .struct_page import RECORD
 from .timeline import Timeline
 from .versions import Handle, StaleHandle
@@ -26,10 +26,14 @@ from .zbud import ZbudPool
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a check: `text` is one line if all agrees, else the first difference with both sides."""
+    """What came of a check: `text` is one line if all agrees, else the first difference with both sides.
+
+    `counts` is what was compared: what it is called, how much of it agrees, and how much of it there is.
+    """
 
     ok: bool
     text: str
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
 
 
 def check(path: str | Path) -> Report:
@@ -41,6 +45,30 @@ def check(path: str | Path) -> Report:
     if (path / INDEX).is_file():
         path = path / INDEX
     return CHECKS[format_of(path)](path)
+
+
+def shipped() -> list[Path]:
+    """The recordings that come with the kit: those of the tests, in a checkout, and of the package's kernels."""
+    traces = Path(__file__).parents[1] / "tests" / "data"
+    files = [path for path in sorted(traces.rglob("*.json*")) if path.parent.name != "kernel"]
+    return [*files, *(DATA / release for release in releases())]
+
+
+def in_all(reports: Sequence[Report]) -> str:
+    """What some checks came to, in lines; what is not counted in a recording that differs is not counted here.
+
+    >>> print(in_all([Report(True, "", {"operations": (82, 82)}), Report(False, "", {"operations": (240, 241)})]))
+    in all 2 recordings, 1 of them differs
+        322 of 323 operations agree
+    """
+    differ = sum(not report.ok for report in reports)
+    verb = "differs" if differ == 1 else "differ"
+    whats = dict.fromkeys(what for report in reports for what in report.counts)
+    lines = [f"in all {count(len(reports), 'recording')}" + f", {differ} of them {verb}" * bool(differ)]
+    for what in whats:
+        agree, total = map(sum, zip(*(report.counts[what] for report in reports if what in report.counts), strict=True))
+        lines.append(f"    {agree:,} of {total:,} {what} agree")
+    return "\n".join(lines)
 
 
 def format_of(path: Path) -> str:
@@ -73,7 +101,9 @@ def check_trace(path: Path) -> Report:
         except Difference as difference:
             states = (r[2] for r in rows[line - 1 :] if r[0] == "S")
             return _differs(f"{name}, {difference}", states, timeline.pool)
-    return Report(True, f"ok {name}, {operations} operations")
+    return Report(
+        True, f"ok {name}, {operations} operations", {"operations of the allocators": (operations, operations)}
+    )
 
 
 def _differs(what: str, recorded: Iterator[Any], pool: ZbudPool) -> Report:
@@ -127,7 +157,7 @@ class _RawRecords:
             where = "" if isinstance(difference, Difference) else f"step {self.done + 1}: "
             states = (step["state"] for step in self.steps if "state" in step)
             return _differs(f"{name}, {where}{difference}", states, pool)
-        return Report(True, f"ok {name}, {total} steps")
+        return Report(True, f"ok {name}, {total} steps", {"steps with the raw records": (total, total)})
 
     def hold(self, what: str, recorded: Any, got: Any) -> None:
         if recorded != got:
@@ -186,7 +216,9 @@ def check_peekers(path: Path) -> Report:
     from .peekers.vectors import check_vectors
 
     report = check_vectors(path)
-    return Report(report.ok, report.text if report.ok else f"DIFFERS {report.text}")
+    agree, differ = report.agree.total(), report.differ.total()
+    counts = {"answers of 3.10's readers": (agree, agree + differ)}
+    return Report(report.ok, report.text if report.ok else f"DIFFERS {report.text}", counts)
 
 
 def check_kernel(path: Path) -> Report:
@@ -198,12 +230,16 @@ def check_kernel(path: Path) -> Report:
     files = [compare_pfns(recording, file) for file in FILES]
     texts = [str(file) for file in files]
     asked = [cell for cell in compare_cells(recording.cells, recording.release) if cell.modelled]
-    texts.append(f"dressed pages: {sum(cell.agree for cell in asked)} of {len(asked)} answers agree")
+    agree = sum(cell.agree for cell in asked)
+    texts.append(f"dressed pages: {agree} of {len(asked)} answers agree")
     otherwise = [f"    otherwise: {cell}" for cell in asked if not cell.agree]
     ok = not any(file.differ for file in files)
-    return Report(
-        ok, "\n".join([f"{'ok' if ok else 'DIFFERS'} Linux {recording.release}, {'; '.join(texts)}", *otherwise])
-    )
+    counts = {
+        "answers of running kernels about their pages": (sum(f.agree for f in files), sum(f.pages for f in files)),
+        "of their answers to dressed pages": (agree, len(asked)),
+    }
+    text = "\n".join([f"{'ok' if ok else 'DIFFERS'} Linux {recording.release}, {'; '.join(texts)}", *otherwise])
+    return Report(ok, text, counts)
 
 
 CHECKS: dict[str, Callable[[Path], Report]] = {

@@ -40,14 +40,25 @@ c.Spawner.cpu_limit = 1.0
 c.SystemdSpawner.isolate_tmp = True
 c.SystemdSpawner.disable_user_sudo = True
 c.JupyterHub.active_server_limit = 40  # 1 GB each is a ceiling, not what is used; see README.md for that
-c.JupyterHub.concurrent_spawn_limit = 4  # so that thirty who log in at once wait in turn
+
+# Thirty who log in at once: their servers start side by side, and on few processors it takes minutes until the last is
+# there.  By itself JupyterHub would give it up after half a minute.  concurrent_spawn_limit would be no help: it does
+# not make people wait in turn, it turns them away and has them come back.
+c.Spawner.start_timeout = 300
+c.Spawner.http_timeout = 300
 
 # What a learner sees: a copy of the notebooks in their home, opened at the first.
 c.Spawner.cmd = ["/opt/zbudlab/.venv/bin/jupyterhub-singleuser"]
 c.Spawner.notebook_dir = "~/zbudlab"
 c.Spawner.default_url = "/lab/tree/00-start-here.ipynb"
 c.Spawner.disable_user_config = True
+
+# A learner's kernels listen on sockets in that learner's home, which nobody else can open (the home's own path may have
+# 28 letters).  By itself Jupyter has them on ports of the one loopback; of thirty kernels that started at once in a
+# trial, one found its port taken, and again each time that it was started anew.
 c.Spawner.args = [
     "--LabApp.extension_manager=readonly",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--KernelManager.transport=ipc",
+    "--MappingKernelManager.cull_idle_timeout=1800",  # a kernel that no page is open on gives its memory back
 ]
