@@ -387,6 +387,7 @@ BLOCKS = re.findall(r"```\n(\$ .*?)```", README.read_text(encoding="utf-8"), re.
 SHOWN = [part for block in BLOCKS for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.splitlines()[0][:60])
 def test_the_readme_shows_what_the_commands_print(shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every line that the README shows stands in the output, in that order; where it says "..." there is more."""

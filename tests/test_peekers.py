@@ -863,6 +863,7 @@ def words_of(item: Item) -> str:
     return str(getattr(item, "words", item))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PEEKERS if name not in ("mf_then_unpoison", "race")])
 def test_a_wrong_table_is_found_out(name: str) -> None:
     """Each table with one thing wrong, in all ways: the subset must notice, unless nothing in it comes that way."""

@@ -397,6 +397,7 @@ TestV12OnKernelPages = machine("v12", "kernel", 30)
 TestLinux311OnKernelPages = machine("linux-3.11", "kernel", 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allocator", ["arena", "kernel"])
 @pytest.mark.parametrize("version", TABLE)
 def test_a_long_life(version: str, allocator: str) -> None:
