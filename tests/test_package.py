@@ -226,6 +226,7 @@ def test_jupyterlab_keeps_to_itself(started: Started, tmp_path: Path, monkeypatc
     monkeypatch.setenv("JUPYTER_TOKEN", "")  # would switch the token off
     assert main(["course", str(tmp_path / "new one"), "--settings", str(tmp_path / "settings")]) == 0
     assert started.flags["ServerApp.ip"] == "localhost"
+    assert started.flags["KernelManager.transport_encryption"] == "auto"
     assert started.flags["LabApp.check_for_updates_class"] == "jupyterlab.NeverCheckForUpdate"
     assert not any("token" in flag or "password" in flag for flag in started.flags)
     assert "JUPYTER_TOKEN" not in started.environment

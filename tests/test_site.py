@@ -462,12 +462,20 @@ def test_the_index_has_a_row_for_every_notebook(tmp_path: Path) -> None:
 # Showing it
 
 
-def test_it_is_shown_to_this_machine_only_with_the_types_a_browser_wants(tmp_path: Path) -> None:
+def test_it_is_shown_to_this_machine_only_with_the_types_a_browser_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listened, start = [], site.http.server.ThreadingHTTPServer.__init__
+    monkeypatch.setattr(
+        site.http.server.ThreadingHTTPServer,
+        "__init__",
+        lambda self, at, handler: (listened.append(at[0]), start(self, at, handler))[1],
+    )
     for name in ("a.mjs", "b.wasm", "c.json", "index.html"):
         (tmp_path / name).write_text("{}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with site.serving(tmp_path) as address:
-        assert urlsplit(address).hostname == "127.0.0.1"
+        assert urlsplit(address).hostname == "127.0.0.1" and listened == ["127.0.0.1"]
         types = {}
         for name in ("a.mjs", "b.wasm", "c.json", ""):
             with opener.open(address + name) as answer:

@@ -269,3 +269,13 @@ def test_one_thing_at_a_time() -> None:
         click.join()
     assert instrument.timeline.position == began - 2
     in_step(instrument)
+
+
+def test_the_reels_pictures_leave_the_timeline_where_it_was() -> None:
+    instrument = lab()
+    instrument.undo()
+    instrument.undo()
+    now = instrument.timeline.position
+    press(instrument.view, need=instrument.view.tape)
+    assert instrument.timeline.position == now < len(instrument.timeline.events)
+    in_step(instrument)
