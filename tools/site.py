@@ -82,8 +82,8 @@ def checked(folder: Path) -> Path:
     if folder.is_dir() and (not any(folder.iterdir()) or (folder / MARK).is_file()):
         return folder
     if folder.exists():
-        kind = "has other things in it" if folder.is_dir() else "is not a folder"
-        raise Failed(f"{folder} {kind}, and they would be lost: name a folder that is empty, or not there yet.")
+        kind = "has other things in it, and they would be lost" if folder.is_dir() else "is not a folder"
+        raise Failed(f"{folder} {kind}: name a folder that is empty, or not there yet.")
     return folder
 
 

@@ -164,9 +164,10 @@ def _tenants(fig: Fig, pool: ZbudPool, pfn: int, left: float, chunk: float, y: f
     told = [leads(pool.memmap, pool, home + i // 2 * 16, node) for i, node in enumerate(nodes)]
     told += [f"{first}, {last}", "yes" if raw[40] else "no"]
     names = ("buddy.next", "buddy.prev", "lru.next", "lru.prev", "first, last", "under_reclaim")
+    word = lefts[1] - lefts[0]
     for x, name, value in zip(lefts, names, told, strict=False):
         fig.small(x, y + 53, name, fill="Z", bold=True)
-        fig.small(x, y + 67, value)
+        fig.small(x, y + 67, value if 6.6 * len(value) <= word else value.partition(" ")[0])
     if fig.wide:
         fig.small(0, y + 37, "zbud_header", fill="Z")
     fig.say("  zbud_header, in the first chunk")

@@ -149,7 +149,8 @@ class Stage:
         """Turn to another page, another reader."""
         pfns = self.timeline.pool.memmap.pfns
         if pfn is not None and pfn not in pfns:
-            raise IndexError(f"pfn {pfn:#x} is outside this memmap ({pfns[0]:#x} to {pfns[-1]:#x})")
+            told = f"{pfn:#x}" if isinstance(pfn, int) else repr(pfn)
+            raise IndexError(f"pfn {told} is outside this memmap ({pfns[0]:#x} to {pfns[-1]:#x})")
         self.pfn = self.pfn if pfn is None else pfn
         self.reader = self.reader if reader is None else self.reader_of(reader)
         return self.tell(f"page p{self.pfn}" + (f", {self.reader}" if reader else ""))
