@@ -369,3 +369,32 @@ def test_the_watchdog_ends_the_rooms_processes_and_no_others(tmp_path: Path) -> 
         for process in people:
             process.kill()
             process.communicate()
+
+
+# ---------------------------------------------------------------------- what the room's figures are made of
+
+
+def learner(started: float, took: list[float], errors: int = 0) -> Any:
+    return types.SimpleNamespace(started=started, ready=started / 2, took=took, errors=errors)
+
+
+def test_the_slowest_learner_is_told_and_every_error_counts() -> None:
+    alone, others = learner(2.0, [0.1, 0.2]), [learner(3.0, [0.2, 0.3]), learner(4.0, [0.6, 0.1], errors=1)]
+    told = {each.what.removeprefix("room: "): each for each in hub.figures(alone, others)}
+    assert told["servers started, 2 at once: the last"].figure == 4.0
+    assert told["servers started, 2 at once: the last"].ratio == 2.0
+    assert told["the slowest answer of a cell, 2 at once"].figure == 0.6
+    right = told["cells answered without an error"]
+    assert (right.figure, right.ratio, right.met) == (3, 0.75, False)
+
+
+def test_a_cell_that_fails_is_an_error_of_its_learner(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [{"cell_type": kind, "source": kind} for kind in ("code", "markdown", "code", "code")]
+    replies = iter([{"status": "ok"}, {"status": "error"}, {"status": "ok"}])
+    here: Any = types.SimpleNamespace(url="", password="")
+    one = hub.Learner(here, "learner1")
+    monkeypatch.setattr(one, "ask", lambda *words, **more: {"content": {"cells": cells}})
+    monkeypatch.setattr(one, "wire", lambda: types.SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(one, "answer", lambda wire, kind, content: next(replies))
+    one.run_notebook()
+    assert (len(one.took), one.errors) == (3, 1)
