@@ -78,6 +78,7 @@ def test_matrix_to_the_bench(page: "Page", lab_server: LabServer) -> None:
     expect(line, "overlay-v12, page_cache: crash")
     page.keyboard.press("Enter")
     expect(line, r"overlay-v12, page_cache: crash \(race\)")
+    view.locator("text", has_text="overlay-v12 \u00d7 page_cache").wait_for()  # and no other picture is on its way
     view.locator('[data-part="load"]').click()
     expect(line, "the shortest trace of overlay-v12 before page_cache")
     expect(bench.locator(".zl-line"), "the shortest trace of overlay-v12 before page_cache")
