@@ -1,5 +1,6 @@
 """A recorded machine to stand on: its pool as the kernel left it, and the instruments that look at it."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,13 @@ def test_a_pool_to_play_with_is_no_recorded_one() -> None:
     with pytest.raises(ValueError, match="unknown reader 'ksm'; known: memory_failure"):
         PeekerBench(kernel.load("6.1"), reader="ksm")
     assert Stage.of(kernel.load("6.12")).reader == "free_as_it_is"
+
+
+@BOTH
+def test_the_structure_is_found_from_any_of_its_lists(pools: dict[str, RealPool], release: str) -> None:
+    """Whichever list the first link to a head is of."""
+    r, found = copy.copy(kernel.load(release)), pools[release]
+    ends = {i: found.data.pfn(found.memmap.load(found.unbuddied(i))) for i in set(r.free_chunks.values()) if i}
+    for i in sorted(ends)[:3]:
+        r.headers = {ends[i]: r.headers[ends[i]], **r.headers}
+        assert RealPool(r).address == found.address
